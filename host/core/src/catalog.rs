@@ -1,0 +1,426 @@
+//! The mappers in use, and what they want: which kinds are watched, and how an object of the cluster or a
+//! webhook becomes what the index takes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::description::{Annotation, Description, ObjectSource, Relation, Source, Watch};
+use crate::index::Webhook;
+use crate::object::{
+    AttachedTo, GroupKind, Object, ObjectReference, Owner, SourceId, SubjectName, Uid, WatchId,
+};
+use crate::projection::{PointerError, Projection};
+use crate::span::Scope;
+use crate::time::Time;
+
+/// A fixed set of mappers.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    mappers: Vec<Mapper>,
+    sources: Vec<SourceEntry>,
+    /// Annotation keys that an object keeps in the index.
+    annotation_keys: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Mapper {
+    scope: Arc<Scope>,
+    watches: Vec<WatchEntry>,
+}
+
+#[derive(Debug)]
+struct WatchEntry {
+    watch: Watch,
+    projection: Projection,
+}
+
+#[derive(Debug)]
+struct SourceEntry {
+    source: ObjectSource,
+    subjects: Vec<WatchId>,
+    attachments: Vec<AttachmentEntry>,
+}
+
+#[derive(Debug)]
+struct AttachmentEntry {
+    watch: WatchId,
+    attachment: u32,
+    relation: Relation,
+    /// Group and kind of the subjects.
+    subject: GroupKind,
+    projection: Projection,
+}
+
+/// A description that cannot be used.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum CatalogError {
+    /// A field is no JSON pointer.
+    #[error("mapper '{mapper}': {source}")]
+    Pointer {
+        /// Name of the mapper.
+        mapper: String,
+        /// What is wrong.
+        source: PointerError,
+    },
+    /// A source names no kind, or no version of it.
+    #[error("mapper '{mapper}': a watch names no kind or no version of kind '{kind}'")]
+    Source {
+        /// Name of the mapper.
+        mapper: String,
+        /// The kind.
+        kind: String,
+    },
+    /// Two mappers of one name.
+    #[error("there are two mappers of the name '{0}'")]
+    Twice(String),
+}
+
+/// An object that cannot be used: a field without which it is nobody.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the object {name} has no {field}, or one of the wrong type")]
+pub struct ObjectError {
+    /// Its name, as far as it can be told.
+    pub name: String,
+    /// JSON pointer to the field.
+    pub field: &'static str,
+}
+
+impl Catalog {
+    /// The catalog of these mappers by name, the first to be asked first.
+    ///
+    /// # Errors
+    /// If a description cannot be used.
+    pub fn new(
+        descriptions: impl IntoIterator<Item = (String, Description)>,
+    ) -> Result<Self, CatalogError> {
+        let mut catalog = Self::default();
+        for (name, description) in descriptions {
+            catalog.add(name, description)?;
+        }
+        catalog.annotation_keys.sort();
+        catalog.annotation_keys.dedup();
+        Ok(catalog)
+    }
+
+    fn add(&mut self, name: String, description: Description) -> Result<(), CatalogError> {
+        if self.mappers.iter().any(|mapper| mapper.scope.name == name) {
+            return Err(CatalogError::Twice(name));
+        }
+        let mapper = number(self.mappers.len());
+        let pointer = |source| CatalogError::Pointer {
+            mapper: name.clone(),
+            source,
+        };
+        let mut watches = Vec::new();
+        for (place, watch) in description.watches.into_iter().enumerate() {
+            let id = WatchId {
+                mapper,
+                watch: number(place),
+            };
+            let fields = watch.fields.iter().map(String::as_str);
+            let projection = match &watch.source {
+                Source::Webhooks(_) => Projection::of(fields).map_err(pointer)?,
+                Source::Objects(source) => {
+                    let subject = GroupKind {
+                        group: source.group.as_str().into(),
+                        kind: source.kind.as_str().into(),
+                    };
+                    self.source(&name, source)?.subjects.push(id);
+                    for (place, attachment) in watch.attachments.iter().enumerate() {
+                        let fields = attachment.fields.iter().map(String::as_str);
+                        let entry = AttachmentEntry {
+                            watch: id,
+                            attachment: number(place),
+                            relation: attachment.relation.clone(),
+                            subject: subject.clone(),
+                            projection: Projection::of_object(fields).map_err(pointer)?,
+                        };
+                        self.source(&name, &attachment.source)?
+                            .attachments
+                            .push(entry);
+                    }
+                    Projection::of_object(fields).map_err(pointer)?
+                }
+            };
+            let keys = watch.annotations.iter().map(|annotation| &annotation.key);
+            self.annotation_keys.extend(keys.cloned());
+            watches.push(WatchEntry { watch, projection });
+        }
+        self.mappers.push(Mapper {
+            scope: Arc::new(Scope {
+                name,
+                version: description.version,
+            }),
+            watches,
+        });
+        Ok(())
+    }
+
+    fn source(
+        &mut self,
+        mapper: &str,
+        source: &ObjectSource,
+    ) -> Result<&mut SourceEntry, CatalogError> {
+        let error = || CatalogError::Source {
+            mapper: mapper.to_owned(),
+            kind: source.kind.clone(),
+        };
+        if source.kind.is_empty() || source.versions.iter().all(String::is_empty) {
+            return Err(error());
+        }
+        let place = self
+            .sources
+            .iter()
+            .position(|entry| entry.source == *source);
+        let place = place.unwrap_or_else(|| {
+            self.sources.push(SourceEntry {
+                source: source.clone(),
+                subjects: Vec::new(),
+                attachments: Vec::new(),
+            });
+            self.sources.len() - 1
+        });
+        self.sources.get_mut(place).ok_or_else(error)
+    }
+
+    /// What is to be watched. Sources that are only attached come last, so that a list finds their subjects.
+    pub fn sources(&self) -> impl Iterator<Item = (SourceId, &ObjectSource)> {
+        let numbered = || {
+            self.sources
+                .iter()
+                .enumerate()
+                .map(|(place, entry)| (SourceId(number(place)), entry))
+        };
+        numbered()
+            .filter(|(_, entry)| !entry.subjects.is_empty())
+            .chain(numbered().filter(|(_, entry)| entry.subjects.is_empty()))
+            .map(|(id, entry)| (id, &entry.source))
+    }
+
+    /// Whether objects of this kind are subjects of some mapper: then one that is not known yet may come.
+    #[must_use]
+    pub fn maps(&self, kind: &GroupKind) -> bool {
+        self.sources.iter().any(|entry| {
+            !entry.subjects.is_empty()
+                && *entry.source.group == *kind.group
+                && *entry.source.kind == *kind.kind
+        })
+    }
+
+    /// Name and version of the mapper of a watch.
+    #[must_use]
+    pub fn scope(&self, watch: WatchId) -> Option<&Arc<Scope>> {
+        self.mappers
+            .get(watch.mapper as usize)
+            .map(|mapper| &mapper.scope)
+    }
+
+    /// The annotations that the mapper of a watch asks for.
+    #[must_use]
+    pub fn annotations(&self, watch: WatchId) -> &[Annotation] {
+        self.entry(watch)
+            .map(|entry| entry.watch.annotations.as_slice())
+            .unwrap_or_default()
+    }
+
+    fn entry(&self, watch: WatchId) -> Option<&WatchEntry> {
+        self.mappers
+            .get(watch.mapper as usize)?
+            .watches
+            .get(watch.watch as usize)
+    }
+
+    /// An object of a source, as the index takes it.
+    ///
+    /// # Errors
+    /// If the object has no name, uid, kind or API version.
+    pub fn object(&self, source: SourceId, value: &Value) -> Result<Object, ObjectError> {
+        let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
+        let need = |pointer: &'static str| {
+            text(pointer)
+                .filter(|text| !text.is_empty())
+                .ok_or_else(|| ObjectError {
+                    name: text("/metadata/name")
+                        .unwrap_or("without a name")
+                        .to_owned(),
+                    field: pointer,
+                })
+        };
+        let (group, version) = group_version(need("/apiVersion")?);
+        let reference = ObjectReference {
+            kind: GroupKind {
+                group: group.into(),
+                kind: need("/kind")?.into(),
+            },
+            version: version.into(),
+            namespace: text("/metadata/namespace").map(Arc::from),
+            name: need("/metadata/name")?.into(),
+            uid: need("/metadata/uid")?.into(),
+        };
+        let owners = owners(value);
+        let labels = texts(value, "/metadata/labels", |_| true);
+        let entry = self.sources.get(source.0 as usize);
+        let subject_of = entry
+            .into_iter()
+            .flat_map(|entry| &entry.subjects)
+            .filter_map(|id| Some((*id, self.entry(*id)?.projection.apply(value).into())))
+            .collect();
+        let attached_to = entry
+            .into_iter()
+            .flat_map(|entry| &entry.attachments)
+            .flat_map(|attachment| {
+                attachment
+                    .subjects(value, &reference, &owners, &labels)
+                    .into_iter()
+                    .map(|subject| AttachedTo {
+                        watch: attachment.watch,
+                        attachment: attachment.attachment,
+                        subject,
+                        json: attachment.projection.apply(value).into(),
+                    })
+            })
+            .collect();
+        Ok(Object {
+            resource_version: text("/metadata/resourceVersion").unwrap_or_default().into(),
+            created: text("/metadata/creationTimestamp").and_then(Time::parse),
+            annotations: texts(value, "/metadata/annotations", |key| {
+                self.annotation_keys
+                    .binary_search_by(|known| known.as_str().cmp(key))
+                    .is_ok()
+            }),
+            reference,
+            owners,
+            labels,
+            subject_of,
+            attached_to,
+        })
+    }
+
+    /// A webhook, as the index takes it. `subject_of` is empty if no mapper wants it.
+    #[must_use]
+    pub fn webhook(&self, kind: &str, received: Time, body: &Value) -> Webhook {
+        let guid = body
+            .get("GUID")
+            .and_then(Value::as_str)
+            .filter(|guid| !guid.is_empty());
+        let subject_of = self
+            .mappers
+            .iter()
+            .zip(0..)
+            .flat_map(|(mapper, place)| {
+                let watches = mapper.watches.iter().zip(0..);
+                watches.map(move |(entry, watch)| {
+                    (
+                        WatchId {
+                            mapper: place,
+                            watch,
+                        },
+                        entry,
+                    )
+                })
+            })
+            .filter(|(_, entry)| match &entry.watch.source {
+                Source::Webhooks(kinds) => {
+                    kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind)
+                }
+                Source::Objects(_) => false,
+            })
+            .map(|(id, entry)| (id, entry.projection.apply(body).into()))
+            .collect();
+        Webhook {
+            kind: kind.to_owned(),
+            guid: guid.map(str::to_owned),
+            received,
+            subject_of,
+        }
+    }
+}
+
+impl AttachmentEntry {
+    fn subjects(
+        &self,
+        value: &Value,
+        reference: &ObjectReference,
+        owners: &[Owner],
+        labels: &BTreeMap<Arc<str>, Arc<str>>,
+    ) -> Vec<SubjectName> {
+        match &self.relation {
+            Relation::Involved => value
+                .pointer("/involvedObject/uid")
+                .and_then(Value::as_str)
+                .filter(|uid| !uid.is_empty())
+                .map(|uid| SubjectName::Uid(uid.into()))
+                .into_iter()
+                .collect(),
+            Relation::Owned => owners
+                .iter()
+                .filter(|owner| owner.kind == self.subject)
+                .map(|owner| SubjectName::Uid(Uid::clone(&owner.uid)))
+                .collect(),
+            Relation::Labelled(key) => labels
+                .get(key.as_str())
+                .map(|name| {
+                    SubjectName::Name(
+                        self.subject.clone(),
+                        reference.namespace.clone(),
+                        Arc::clone(name),
+                    )
+                })
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+/// Splits an `apiVersion` into group and version.
+#[must_use]
+pub fn group_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+/// The owner references of an object; those that name nobody are left out.
+#[must_use]
+pub fn owners(value: &Value) -> Vec<Owner> {
+    let references = value.pointer("/metadata/ownerReferences");
+    references
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|reference| {
+            let text = |key| reference.get(key).and_then(Value::as_str);
+            let (group, version) = group_version(text("apiVersion")?);
+            Some(Owner {
+                kind: GroupKind {
+                    group: group.into(),
+                    kind: text("kind")?.into(),
+                },
+                version: version.into(),
+                name: text("name")?.into(),
+                uid: text("uid")?.into(),
+                controller: reference.get("controller") == Some(&Value::Bool(true)),
+            })
+        })
+        .collect()
+}
+
+fn texts(
+    value: &Value,
+    pointer: &str,
+    keep: impl Fn(&str) -> bool,
+) -> BTreeMap<Arc<str>, Arc<str>> {
+    let members = value.pointer(pointer).and_then(Value::as_object);
+    members
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| keep(key))
+        .filter_map(|(key, member)| Some((key.as_str().into(), member.as_str()?.into())))
+        .collect()
+}
+
+/// Places in lists of mappers and watches, which are short.
+fn number(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,330 @@
+//! Cuts an object down to the fields that a mapper reads.
+//!
+//! The host does this once, when an object arrives, and keeps only the result. Equal fields give equal text.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// Longer strings are cut: 16 KiB. A mapper names things and counts them; it does not need a log.
+pub const TEXT_LIMIT: usize = 16 * 1024;
+
+/// Deeper levels are left out. Kubernetes' own schemas stay below 30.
+const DEPTH_LIMIT: usize = 64;
+
+/// What of an object is always there.
+const ALWAYS: [&str; 7] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/metadata/uid",
+    "/metadata/creationTimestamp",
+    "/metadata/deletionTimestamp",
+];
+
+/// A set of JSON pointers, ready to be applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Projection {
+    root: Node,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Node {
+    /// Everything below belongs to it.
+    whole: bool,
+    members: BTreeMap<String, Node>,
+    /// What holds for all members that are not named. Named ones include it.
+    every: Option<Box<Node>>,
+}
+
+/// A text that is no JSON pointer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("'{pointer}' is not a JSON pointer: {reason}")]
+pub struct PointerError {
+    /// The text.
+    pub pointer: String,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+impl Projection {
+    /// The projection to these fields of a Kubernetes object and to what identifies it: JSON pointers (RFC 6901)
+    /// in which a segment `*` stands for every element of a list or value of a map. None at all means the whole
+    /// object.
+    ///
+    /// # Errors
+    /// If a text is not such a pointer.
+    pub fn of_object<'a>(fields: impl IntoIterator<Item = &'a str>) -> Result<Self, PointerError> {
+        let mut projection = Self::of(fields)?;
+        if !projection.root.whole {
+            for pointer in ALWAYS {
+                projection.add(pointer)?;
+            }
+        }
+        Ok(projection)
+    }
+
+    /// The projection to these fields of any JSON value. None at all means the whole value.
+    ///
+    /// # Errors
+    /// If a text is not such a pointer.
+    pub fn of<'a>(fields: impl IntoIterator<Item = &'a str>) -> Result<Self, PointerError> {
+        let mut projection = Self::default();
+        let mut empty = true;
+        for pointer in fields {
+            projection.add(pointer)?;
+            empty = false;
+        }
+        projection.root.whole |= empty;
+        Ok(projection)
+    }
+
+    fn add(&mut self, pointer: &str) -> Result<(), PointerError> {
+        let segments = segments(pointer)?;
+        self.root.add(&segments);
+        Ok(())
+    }
+
+    /// The selected fields as compact JSON: members sorted, lists at full length, strings cut at
+    /// [`TEXT_LIMIT`] bytes.
+    #[must_use]
+    pub fn apply(&self, value: &Value) -> String {
+        let mut text = String::with_capacity(512);
+        write(value, &self.root, 0, &mut text);
+        text
+    }
+}
+
+impl Node {
+    fn add(&mut self, segments: &[String]) {
+        let Some((first, rest)) = segments.split_first() else {
+            self.whole = true;
+            return;
+        };
+        if first == "*" {
+            let every = self.every.get_or_insert_default();
+            every.add(rest);
+            for node in self.members.values_mut() {
+                node.add(rest);
+            }
+            return;
+        }
+        if !self.members.contains_key(first) {
+            let node = self.every.as_deref().cloned().unwrap_or_default();
+            self.members.insert(first.clone(), node);
+        }
+        if let Some(node) = self.members.get_mut(first) {
+            node.add(rest);
+        }
+    }
+
+    fn below(&self, key: &str) -> Option<&Node> {
+        if self.whole {
+            return Some(self);
+        }
+        self.members.get(key).or(self.every.as_deref())
+    }
+}
+
+fn segments(pointer: &str) -> Result<Vec<String>, PointerError> {
+    let error = |reason| PointerError {
+        pointer: pointer.to_owned(),
+        reason,
+    };
+    if pointer.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some(path) = pointer.strip_prefix('/') else {
+        return Err(error("it must start with '/'"));
+    };
+    path.split('/')
+        .map(|segment| {
+            let mut unescaped = String::with_capacity(segment.len());
+            let mut characters = segment.chars();
+            while let Some(character) = characters.next() {
+                unescaped.push(match character {
+                    '~' => match characters.next() {
+                        Some('0') => '~',
+                        Some('1') => '/',
+                        _ => return Err(error("'~' must be followed by 0 or 1")),
+                    },
+                    other => other,
+                });
+            }
+            Ok(unescaped)
+        })
+        .collect()
+}
+
+fn write(value: &Value, node: &Node, depth: usize, text: &mut String) {
+    if depth > DEPTH_LIMIT {
+        text.push_str("null");
+        return;
+    }
+    match value {
+        Value::Object(members) => {
+            // Whether serde_json keeps members sorted depends on a feature that any crate may switch on.
+            let mut selected: Vec<_> = members
+                .iter()
+                .filter_map(|(key, member)| Some((key, member, node.below(key)?)))
+                .collect();
+            selected.sort_unstable_by_key(|(key, _, _)| *key);
+            text.push('{');
+            for (place, (key, member, below)) in selected.into_iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                write_text(key, text);
+                text.push(':');
+                write(member, below, depth + 1, text);
+            }
+            text.push('}');
+        }
+        Value::Array(elements) => {
+            text.push('[');
+            for (place, element) in elements.iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                let below = if node.whole || node.members.is_empty() {
+                    if node.whole {
+                        Some(node)
+                    } else {
+                        node.every.as_deref()
+                    }
+                } else {
+                    node.below(&place.to_string())
+                };
+                match below {
+                    Some(below) => write(element, below, depth + 1, text),
+                    None => text.push_str("null"),
+                }
+            }
+            text.push(']');
+        }
+        Value::String(string) => write_text(cut(string), text),
+        Value::Null => text.push_str("null"),
+        Value::Bool(boolean) => text.push_str(if *boolean { "true" } else { "false" }),
+        Value::Number(number) => text.push_str(&number.to_string()),
+    }
+}
+
+fn write_text(string: &str, text: &mut String) {
+    text.push_str(&Value::from(string).to_string());
+}
+
+/// The string, or its beginning up to a character that starts within [`TEXT_LIMIT`] bytes.
+fn cut(string: &str) -> &str {
+    if string.len() <= TEXT_LIMIT {
+        return string;
+    }
+    let end = (0..=TEXT_LIMIT)
+        .rev()
+        .find(|end| string.is_char_boundary(*end))
+        .unwrap_or(0);
+    string.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn apply(fields: &[&str], value: &Value) -> Value {
+        let text = Projection::of(fields.iter().copied()).unwrap().apply(value);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn keeps_the_shape_and_the_length_of_lists() {
+        let object = json!({
+            "spec": {"containers": [{"name": "a", "image": "x"}, {"name": "b"}], "nodeName": "n"},
+            "status": {"phase": "Running"}
+        });
+        assert_eq!(
+            apply(&["/spec/containers/*/name", "/status"], &object),
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}, "status": {"phase": "Running"}})
+        );
+        assert_eq!(
+            apply(&["/spec/containers/1"], &object),
+            json!({"spec": {"containers": [null, {"name": "b"}]}})
+        );
+        assert_eq!(apply(&[], &object), object);
+    }
+
+    #[test]
+    fn a_named_member_and_every_member_add_up_in_any_order() {
+        let object = json!({"m": {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 4}}});
+        let expected = json!({"m": {"a": {"x": 1, "y": 2}, "b": {"x": 3}}});
+        assert_eq!(apply(&["/m/*/x", "/m/a/y"], &object), expected);
+        assert_eq!(apply(&["/m/a/y", "/m/*/x"], &object), expected);
+    }
+
+    #[test]
+    fn escapes_are_those_of_rfc_6901() {
+        let object = json!({"metadata": {"labels": {"a/b": 1, "c~d": 2, "e": 3}}});
+        assert_eq!(
+            apply(&["/metadata/labels/a~1b", "/metadata/labels/c~0d"], &object),
+            json!({"metadata": {"labels": {"a/b": 1, "c~d": 2}}})
+        );
+        assert!(Projection::of(["metadata"]).is_err());
+        assert!(Projection::of(["/a~2"]).is_err());
+    }
+
+    #[test]
+    fn what_identifies_an_object_is_always_there() {
+        let object =
+            json!({"kind": "Pod", "metadata": {"name": "p", "uid": "u", "labels": {}}, "spec": 1});
+        let text = Projection::of_object(["/status"]).unwrap().apply(&object);
+        assert_eq!(text, r#"{"kind":"Pod","metadata":{"name":"p","uid":"u"}}"#);
+    }
+
+    #[test]
+    fn long_strings_and_deep_values_are_cut() {
+        let mut value = json!("é".repeat(TEXT_LIMIT));
+        let text = Projection::of([]).unwrap().apply(&value);
+        assert_eq!(text.len(), TEXT_LIMIT + 2);
+        for _ in 0..1000 {
+            value = json!([value]);
+        }
+        assert!(Projection::of([]).unwrap().apply(&value).len() < TEXT_LIMIT);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-c/~é\"\\\\]{0,3}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-c]", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn projecting_twice_changes_nothing(
+            value in any_json(),
+            fields in prop::collection::vec("(/([a-c]|\\*)){1,3}", 1..4),
+        ) {
+            let projection = Projection::of(fields.iter().map(String::as_str)).unwrap();
+            let once = projection.apply(&value);
+            let twice = projection.apply(&serde_json::from_str(&once).unwrap());
+            prop_assert_eq!(once, twice);
+        }
+
+        #[test]
+        fn the_whole_value_is_the_value(value in any_json()) {
+            let text = Projection::of([]).unwrap().apply(&value);
+            prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
+    }
+}
