@@ -1,0 +1,1 @@
+//! `demo`: a recorded pull request through the whole path, without a cluster.

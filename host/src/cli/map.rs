@@ -1,0 +1,1 @@
+//! `map`: what the mappers make of objects in files.

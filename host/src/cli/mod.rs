@@ -1,0 +1,5 @@
+//! The command line: what each command is called and takes.
+
+pub mod demo;
+pub mod map;
+pub mod serve;

@@ -1,0 +1,1 @@
+//! Where the host gets the time from.

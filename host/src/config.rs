@@ -1,0 +1,1 @@
+//! Options of `serve`, from arguments and environment.

@@ -1,0 +1,1 @@
+//! Looks up the owners of objects that no mapper watches.

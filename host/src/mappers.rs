@@ -1,0 +1,1 @@
+//! The mappers in use: the built-in ones.

@@ -1,0 +1,1 @@
+//! Sets annotations on objects.

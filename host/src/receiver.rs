@@ -1,0 +1,1 @@
+//! An OTLP receiver in memory, for the demo and for tests.

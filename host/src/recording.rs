@@ -1,0 +1,1 @@
+//! Recorded facts: webhooks and objects as they came, one entry a line.

@@ -1,0 +1,1 @@
+//! Starts all rooms, connects them, and stops them in order.

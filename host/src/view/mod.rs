@@ -1,0 +1,1 @@
+//! A trace as people see it: a tree with bars, and the canonical text for snapshots.

@@ -1,0 +1,1 @@
+//! Watches the kinds that the mappers declare.
