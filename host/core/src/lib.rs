@@ -10,6 +10,7 @@ pub mod description;
 pub mod identity;
 pub mod index;
 pub mod mapping;
+pub mod marks;
 pub mod object;
 pub mod projection;
 pub mod span;

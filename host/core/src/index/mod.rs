@@ -1,14 +1,35 @@
 //! Facts in, effects out.
+//!
+//! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
+//! parent, [`lifecycle`] waits for its end, [`assemble`] makes it spans. Git events, which are no objects, are in
+//! [`event`].
 
+mod assemble;
 mod effect;
+mod event;
 mod fact;
+mod intake;
+mod lifecycle;
+mod names;
+mod resolve;
+mod schedule;
+mod subject;
 
-pub use effect::{Annotate, Effect};
-pub use fact::{Annotated, Fact, Fetched, MapRequest, MappingFailure, SubjectId, Ticket, Webhook};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use effect::{Annotate, Effect};
+pub use fact::{Annotated, Fact, Fetched, MapRequest, MappingFailure, SubjectId, Ticket, Webhook};
+
+use self::event::Event;
+use self::intake::Unclaimed;
+use self::names::Names;
+use self::schedule::{Deadline, Schedule};
+use self::subject::Subject;
 use crate::catalog::Catalog;
+use crate::identity::TraceKey;
+use crate::object::{Owner, SourceId, Uid};
 use crate::time::Time;
 
 /// How long the index waits for what.
@@ -16,9 +37,9 @@ use crate::time::Time;
 pub struct Settings {
     /// After an object has ended: for its late Events; after the last job of an event has: for another one.
     pub settle: Duration,
-    /// For the parent of an object.
+    /// For the parent of an object, and for a job of a webhook.
     pub orphan_deadline: Duration,
-    /// An object that had ended longer ago than this when it was first seen is left alone.
+    /// A trace that had ended longer ago than this when it was first seen is left alone.
     pub replay_window: Duration,
     /// `k8s.cluster.name` of every span.
     pub cluster_name: Option<String>,
@@ -35,10 +56,10 @@ impl Default for Settings {
     }
 }
 
-/// How often what happened; from the start of the index. For metrics.
+/// How often what happened, from the start of the index; for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Live subjects (now, not in total).
+    /// Subjects in the index (now, not in total).
     pub subjects: u64,
     /// Subjects whose parent is not known yet (now, not in total).
     pub orphans: u64,
@@ -46,7 +67,7 @@ pub struct Counts {
     pub waiting_attachments: u64,
     /// Spans exported.
     pub spans_exported: u64,
-    /// Orphans exported under a synthesised root because their deadline passed.
+    /// Runs exported under a synthesised parent because theirs did not turn up.
     pub orphans_exported: u64,
     /// Webhooks that no job ever belonged to.
     pub webhooks_without_job: u64,
@@ -54,12 +75,18 @@ pub struct Counts {
     pub late_jobs: u64,
     /// Attached objects, such as Events, that arrived after their subject was exported.
     pub late_attachments: u64,
-    /// Objects that belong to no trace.
+    /// Attached objects whose subject never turned up.
+    pub unclaimed_attachments: u64,
+    /// Runs that belong to no trace.
     pub unrelated: u64,
     /// Mappings that failed.
     pub mapping_failures: u64,
-    /// Objects that had ended too long ago when they were first seen.
+    /// Runs that had ended too long ago when they were first seen.
     pub too_old: u64,
+    /// Objects that were annotated.
+    pub annotated: u64,
+    /// Objects that could not be annotated.
+    pub not_annotated: u64,
 }
 
 /// What is known about a cluster, and what follows from it.
@@ -67,30 +94,135 @@ pub struct Counts {
 pub struct Index {
     catalog: Arc<Catalog>,
     settings: Settings,
+    now: Time,
+    subjects: HashMap<Uid, Subject>,
+    by_source: BTreeMap<SourceId, BTreeSet<Uid>>,
+    names: Names,
+    /// Subjects whose parent is not known yet.
+    pending: BTreeSet<Uid>,
+    unclaimed: Unclaimed,
+    events: HashMap<TraceKey, Event>,
+    /// Webhooks that are being mapped, by number.
+    webhooks: BTreeMap<u64, Webhook>,
+    webhooks_seen: u64,
+    /// Owners of objects that no mapper watches; none while they are looked up.
+    lookups: HashMap<Uid, Option<Vec<Owner>>>,
+    schedule: Schedule,
+    /// When the outside was last asked to wake the index.
+    wake_at: Option<Time>,
+    counts: Counts,
+    effects: Vec<Effect>,
 }
 
 impl Index {
     /// An index that knows nothing yet.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, settings: Settings) -> Self {
-        Self { catalog, settings }
+        Self {
+            catalog,
+            settings,
+            now: Time::EPOCH,
+            subjects: HashMap::new(),
+            by_source: BTreeMap::new(),
+            names: Names::default(),
+            pending: BTreeSet::new(),
+            unclaimed: Unclaimed::default(),
+            events: HashMap::new(),
+            webhooks: BTreeMap::new(),
+            webhooks_seen: 0,
+            lookups: HashMap::new(),
+            schedule: Schedule::default(),
+            wake_at: None,
+            counts: Counts::default(),
+            effects: Vec::new(),
+        }
     }
 
-    /// Takes a fact in, observed at `now`, and gives what is to be done. `now` never runs backwards.
+    /// Takes a fact in, observed at `now`, and gives what is to be done, in this order. A `now` before that of an
+    /// earlier fact counts as that.
     pub fn observe(&mut self, now: Time, fact: Fact) -> Vec<Effect> {
-        let _ = (now, fact, &self.catalog, &self.settings);
-        Vec::new()
+        let now = self.advance(now);
+        match fact {
+            Fact::Webhook(webhook) => self.webhook_seen(webhook),
+            Fact::Applied(source, object) => self.object_seen(now, source, *object, false),
+            Fact::Deleted(source, object) => self.object_seen(now, source, *object, true),
+            Fact::Relisted(source, present) => self.relisted(now, source, &present),
+            Fact::Mapped(ticket, result) => {
+                let outcome = result.ok();
+                match ticket.subject {
+                    SubjectId::Object(uid) => {
+                        self.object_mapped(now, &uid, ticket.revision, ticket.watch, outcome);
+                    }
+                    SubjectId::Webhook(number) => {
+                        if outcome.is_none() {
+                            self.counts.mapping_failures += 1;
+                        }
+                        self.webhook_mapped(now, number, outcome);
+                    }
+                }
+            }
+            Fact::Fetched(reference, fetched) => self.fetched(now, &reference, fetched),
+            Fact::Annotated(_, annotated) => self.annotated(annotated),
+            Fact::Tick => {}
+        }
+        self.fire(now);
+        self.ask_to_be_woken();
+        std::mem::take(&mut self.effects)
     }
 
-    /// Exports what has ended without waiting any longer: for the shutdown.
+    /// Exports what has ended and has a place in a trace without waiting any longer: for the shutdown.
     pub fn drain(&mut self, now: Time) -> Vec<Effect> {
-        let _ = now;
-        Vec::new()
+        let now = self.advance(now);
+        let mut uids: Vec<Uid> = self.subjects.keys().cloned().collect();
+        uids.sort();
+        for uid in uids {
+            self.export_ended(now, &uid, true);
+        }
+        self.events_over(now);
+        std::mem::take(&mut self.effects)
     }
 
     /// How often what happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        Counts {
+            subjects: self.subjects.len() as u64,
+            orphans: self.pending.len() as u64,
+            waiting_attachments: self.unclaimed.count() as u64,
+            ..self.counts
+        }
+    }
+
+    fn advance(&mut self, now: Time) -> Time {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    fn fire(&mut self, now: Time) {
+        while let Some(deadline) = self.schedule.due(now) {
+            match deadline {
+                Deadline::Map(uid) => self.map_soon(now, &uid),
+                Deadline::Settle(uid) => self.export_ended(now, &uid, false),
+                Deadline::Orphan(uid) => self.orphan_due(now, &uid),
+                Deadline::Event(key) => self.event_due(now, &key),
+                Deadline::Jobless(key) => self.jobless_due(&key),
+                Deadline::Unclaimed(name) => self.unclaimed_due(&name),
+                Deadline::Forget(uid) => self.forget_due(&uid),
+                Deadline::ForgetEvent(key) => self.forget_event_due(now, &key),
+                Deadline::ForgetLookup(uid) => {
+                    self.lookups.remove(&uid);
+                }
+            }
+        }
+    }
+
+    fn ask_to_be_woken(&mut self) {
+        let next = self.schedule.next();
+        if let Some(at) = next
+            && self.wake_at != next
+        {
+            self.effects.push(Effect::WakeAt(at));
+        }
+        self.wake_at = next;
     }
 }

@@ -1,0 +1,325 @@
+//! Git events: the roots of traces. A root is no object of the cluster; it stands for a webhook and for the jobs
+//! that it triggered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Index;
+use super::assemble::{self, Assembly, Bounds};
+use super::effect::Effect;
+use super::resolve::Missing;
+use super::schedule::Deadline;
+use crate::context::SpanContext;
+use crate::identity::TraceKey;
+use crate::mapping::{Attribute, SpanKind, SpanStatus, SpanTree};
+use crate::marks;
+use crate::object::Uid;
+use crate::span::{Dropped, Resource, Scope, Span};
+use crate::time::Time;
+
+/// Name of a root whose webhook was never seen; the same as the built-in mapper gives the others.
+const ROOT_NAME: &str = "LighthouseEvent";
+/// Service of such a root.
+const ROOT_SERVICE: &str = "WebHookEvent";
+
+/// An exported event is remembered so long, so that a late job does not export its root again.
+const MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// A git event.
+#[derive(Debug, Default)]
+pub(super) struct Event {
+    webhook: Option<WebhookRoot>,
+    jobs: BTreeMap<Uid, Job>,
+    /// When the last job was observed to have ended.
+    settled_from: Option<Time>,
+    exported: bool,
+    /// The root stands for a parent that never turned up; its jobs are the orphans.
+    missing: Option<Missing>,
+}
+
+/// What a webhook says of the root.
+#[derive(Debug)]
+struct WebhookRoot {
+    received: Time,
+    /// Tells webhooks of one event that were received at the same time apart.
+    json: Arc<str>,
+    tree: SpanTree,
+    scope: Arc<Scope>,
+}
+
+/// What the root needs to know of a job.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) created: Time,
+    pub(super) failed: bool,
+    /// Its end, once it is exported.
+    pub(super) end: Option<Time>,
+}
+
+impl Event {
+    /// When its webhook was received first.
+    pub(super) fn received(&self) -> Option<Time> {
+        self.webhook.as_ref().map(|webhook| webhook.received)
+    }
+
+    fn is_over(&self) -> bool {
+        !self.jobs.is_empty() && self.jobs.values().all(|job| job.end.is_some())
+    }
+}
+
+impl Index {
+    /// A webhook was mapped to the root of an event. Of several webhooks of one event the first received counts.
+    pub(super) fn root_mapped(
+        &mut self,
+        now: Time,
+        key: TraceKey,
+        received: Time,
+        json: Arc<str>,
+        tree: SpanTree,
+        scope: Arc<Scope>,
+    ) {
+        let event = self.events.entry(key.clone()).or_default();
+        let is_first = event
+            .webhook
+            .as_ref()
+            .is_none_or(|known| (received, &json) < (known.received, &known.json));
+        if is_first {
+            event.webhook = Some(WebhookRoot {
+                received,
+                json,
+                tree,
+                scope,
+            });
+        }
+        if event.jobs.is_empty() && !event.exported {
+            self.schedule.add(
+                now.plus(self.settings.orphan_deadline),
+                Deadline::Jobless(key),
+            );
+        }
+    }
+
+    /// A job of an event is known; or an orphan of a missing parent.
+    pub(super) fn job_seen(
+        &mut self,
+        key: &TraceKey,
+        missing: Option<Missing>,
+        uid: &Uid,
+        job: Job,
+    ) {
+        let event = self.events.entry(key.clone()).or_default();
+        event.missing = missing;
+        if event.exported && !event.jobs.contains_key(uid) {
+            self.counts.late_jobs += 1;
+        }
+        event
+            .jobs
+            .entry(Uid::clone(uid))
+            .and_modify(|known| {
+                known.created = job.created;
+                known.failed = job.failed;
+            })
+            .or_insert(job);
+    }
+
+    /// An object turned out not to be a job of this event.
+    pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid) {
+        if let Some(event) = self.events.get_mut(key) {
+            event.jobs.remove(uid);
+            let over = event.is_over() && !event.exported;
+            let jobless = event.jobs.is_empty() && !event.exported;
+            if over {
+                self.schedule
+                    .add(now.plus(self.settings.settle), Deadline::Event(key.clone()));
+            }
+            if jobless {
+                self.schedule.add(
+                    now.plus(self.settings.orphan_deadline),
+                    Deadline::Jobless(key.clone()),
+                );
+            }
+        }
+    }
+
+    /// A job of an event was exported. `observed`: when its end was.
+    pub(super) fn job_exported(&mut self, key: &TraceKey, uid: &Uid, observed: Time, job: Job) {
+        let Some(event) = self.events.get_mut(key) else {
+            return;
+        };
+        event.jobs.insert(Uid::clone(uid), job);
+        event.settled_from = event.settled_from.max(Some(observed));
+        if event.is_over() {
+            let from = event.settled_from.unwrap_or(observed);
+            self.schedule.add(
+                from.plus(self.settings.settle),
+                Deadline::Event(key.clone()),
+            );
+        }
+    }
+
+    /// The settle window of an event has passed.
+    pub(super) fn event_due(&mut self, now: Time, key: &TraceKey) {
+        let Some(event) = self.events.get_mut(key) else {
+            return;
+        };
+        let settled = event
+            .settled_from
+            .is_none_or(|from| from.plus(self.settings.settle) <= now);
+        if event.exported || !event.is_over() || !settled {
+            return;
+        }
+        event.exported = true;
+        let spans = root(key, event, self.settings.cluster_name.as_deref());
+        // The next to come only needs to know that the root is gone.
+        event.webhook = None;
+        self.counts.spans_exported += spans.len() as u64;
+        self.effects.push(Effect::Export(spans));
+        self.schedule
+            .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+    }
+
+    /// All events whose jobs have ended, without waiting for their settle windows.
+    pub(super) fn events_over(&mut self, now: Time) {
+        let mut over: Vec<TraceKey> = self
+            .events
+            .iter()
+            .filter(|(_, event)| event.is_over() && !event.exported)
+            .map(|(key, _)| key.clone())
+            .collect();
+        over.sort();
+        for key in over {
+            if let Some(event) = self.events.get_mut(&key) {
+                event.settled_from = None;
+            }
+            self.event_due(now, &key);
+        }
+    }
+
+    /// A webhook has waited for a job long enough.
+    pub(super) fn jobless_due(&mut self, key: &TraceKey) {
+        let jobless = self
+            .events
+            .get(key)
+            .is_some_and(|event| event.jobs.is_empty() && !event.exported);
+        if jobless
+            && self
+                .events
+                .remove(key)
+                .is_some_and(|event| event.webhook.is_some())
+        {
+            self.counts.webhooks_without_job += 1;
+        }
+    }
+
+    /// An exported event need not be remembered, unless jobs of it are still under way.
+    pub(super) fn forget_event_due(&mut self, now: Time, key: &TraceKey) {
+        let over = self.events.get(key).is_some_and(Event::is_over);
+        if over {
+            self.events.remove(key);
+        } else if self.events.contains_key(key) {
+            self.schedule
+                .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+        }
+    }
+}
+
+/// The root span and what the webhook has below it; without a webhook, a root that stands for it.
+fn root(key: &TraceKey, event: &Event, cluster_name: Option<&str>) -> Vec<Span> {
+    let created = event.jobs.values().map(|job| job.created).min();
+    let received = event.received();
+    let start = match (created, received) {
+        (Some(created), Some(received)) => created.min(received),
+        (created, received) => created.or(received).unwrap_or_default(),
+    };
+    let end = event.jobs.values().filter_map(|job| job.end).max();
+    let bounds = Bounds {
+        start,
+        end: end.unwrap_or(start).max(start),
+    };
+    let own = SpanContext {
+        trace_id: key.trace_id(),
+        span_id: match &event.missing {
+            Some(missing) => missing.span_id(),
+            None => key.root_span_id(),
+        },
+    };
+    let mut spans = match (&event.webhook, &event.missing) {
+        (Some(webhook), _) => assemble::spans(Assembly {
+            uid: &format!("root:{key}"),
+            tree: &webhook.tree,
+            own,
+            parent: None,
+            scope: &webhook.scope,
+            cluster_name,
+            bounds,
+            links: Vec::new(),
+            marks: Vec::new(),
+        }),
+        (None, None) => vec![synthesised(
+            own,
+            bounds,
+            ROOT_NAME,
+            assemble::resource(ROOT_SERVICE, Vec::new(), cluster_name),
+            vec![Attribute::new(marks::TRACE_KEY, key.as_str())],
+        )],
+        (None, Some(missing)) => {
+            let namespace = |key| {
+                let namespace = missing.namespace.as_deref();
+                namespace.map(|namespace| Attribute::new(key, namespace))
+            };
+            let mut attributes = vec![Attribute::new("k8s.object.name", &*missing.name)];
+            attributes.extend(
+                missing
+                    .uid
+                    .as_deref()
+                    .map(|uid| Attribute::new("k8s.object.uid", uid)),
+            );
+            attributes.extend(namespace("k8s.namespace.name"));
+            let resource = namespace("service.namespace").into_iter().collect();
+            vec![synthesised(
+                own,
+                bounds,
+                &missing.kind.kind,
+                assemble::resource(&missing.kind.kind, resource, cluster_name),
+                attributes,
+            )]
+        }
+    };
+    let failed = event.jobs.values().filter(|job| job.failed).count();
+    if let Some(root) = spans.first_mut()
+        && failed > 0
+        && root.status == SpanStatus::Unset
+    {
+        root.status = SpanStatus::Error(format!("{failed} of {} jobs failed", event.jobs.len()));
+    }
+    spans
+}
+
+/// A span that stands for something never seen.
+fn synthesised(
+    own: SpanContext,
+    bounds: Bounds,
+    name: &str,
+    resource: Arc<Resource>,
+    attributes: Vec<Attribute>,
+) -> Span {
+    let mut marks = vec![Attribute::new(marks::SYNTHESISED, true)];
+    marks.extend(attributes);
+    Span {
+        trace_id: own.trace_id,
+        span_id: own.span_id,
+        parent: None,
+        name: name.to_owned(),
+        kind: SpanKind::Internal,
+        start: bounds.start,
+        end: bounds.end,
+        status: SpanStatus::Unset,
+        attributes: marks,
+        events: Vec::new(),
+        links: Vec::new(),
+        dropped: Dropped::default(),
+        resource,
+        scope: assemble::host_scope(),
+    }
+}

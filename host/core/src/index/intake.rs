@@ -1,0 +1,341 @@
+//! Takes in what is told of objects and webhooks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Index;
+use super::effect::Effect;
+use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
+use super::schedule::Deadline;
+use super::subject::{AttachedKey, AttachedObject, Life, Subject};
+use crate::identity::TraceKey;
+use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
+use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid};
+use crate::time::Time;
+
+/// Attached objects that wait for their subjects, in all.
+const UNCLAIMED_LIMIT: usize = 50_000;
+
+/// An exported object that is gone is remembered so long: a watch that is resumed may tell of its end again.
+pub(super) const MEMORY: Duration = Duration::from_secs(600);
+
+/// The owners of an object that no mapper watches are looked up again after this time.
+const LOOKUP_MEMORY: Duration = Duration::from_secs(3600);
+
+/// Attached objects whose subject is not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Unclaimed {
+    by_subject: BTreeMap<SubjectName, BTreeMap<AttachedKey, AttachedObject>>,
+    count: usize,
+}
+
+impl Unclaimed {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl Index {
+    /// An object exists, or did until now.
+    pub(super) fn object_seen(
+        &mut self,
+        now: Time,
+        source: SourceId,
+        mut object: Object,
+        deleted: bool,
+    ) {
+        let attached = std::mem::take(&mut object.attached_to);
+        for attached_to in attached {
+            self.attached_seen(now, &object, attached_to);
+        }
+        if object.subject_of.is_empty() {
+            return;
+        }
+        let uid = Uid::clone(&object.reference.uid);
+        let is_new = !self.subjects.contains_key(&uid);
+        self.by_source
+            .entry(source)
+            .or_default()
+            .insert(Uid::clone(&uid));
+        self.drop_labels(&uid);
+        let subject = self
+            .subjects
+            .entry(Uid::clone(&uid))
+            .or_insert_with(|| Subject::new(&object, now));
+        if matches!(subject.life, Life::Finished(_)) {
+            if deleted && !subject.deleted {
+                subject.deleted = true;
+                self.schedule
+                    .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(&uid)));
+            }
+            return;
+        }
+        let mut changed = subject.update(object);
+        if deleted && !subject.deleted {
+            subject.deleted = true;
+            subject.change();
+            changed = true;
+        }
+        let waiting = self.note_names(&uid);
+        if is_new {
+            self.schedule.add(
+                now.plus(self.settings.orphan_deadline),
+                Deadline::Orphan(Uid::clone(&uid)),
+            );
+            self.claim(&uid);
+        }
+        if changed {
+            self.map_soon(now, &uid);
+        } else {
+            // The annotations may have changed, which mappers need not read.
+            self.annotate(&uid);
+        }
+        if is_new {
+            self.place_all(now, waiting);
+        }
+    }
+
+    /// A list of a source is complete.
+    pub(super) fn relisted(&mut self, now: Time, source: SourceId, present: &BTreeSet<Uid>) {
+        let Some(known) = self.by_source.get_mut(&source) else {
+            return;
+        };
+        let gone: Vec<Uid> = known.difference(present).cloned().collect();
+        known.retain(|uid| present.contains(uid));
+        for uid in gone {
+            let Some(subject) = self.subjects.get_mut(&uid) else {
+                continue;
+            };
+            if subject.deleted {
+                continue;
+            }
+            subject.deleted = true;
+            if matches!(subject.life, Life::Finished(_)) {
+                self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
+            } else {
+                subject.change();
+                self.map_soon(now, &uid);
+            }
+        }
+    }
+
+    /// An object that comes along with a subject exists, or did until now.
+    fn attached_seen(&mut self, now: Time, object: &Object, attached_to: AttachedTo) {
+        let key = AttachedKey {
+            watch: attached_to.watch,
+            attachment: attached_to.attachment,
+            created: object.created,
+            uid: Uid::clone(&object.reference.uid),
+        };
+        let attached = AttachedObject {
+            resource_version: Arc::clone(&object.resource_version),
+            json: attached_to.json,
+        };
+        let known = match &attached_to.subject {
+            SubjectName::Uid(uid) => self.subjects.get(uid),
+            SubjectName::Name(kind, namespace, name) => self.named(kind, namespace.as_ref(), name),
+        };
+        let Some(uid) = known.map(|subject| Uid::clone(&subject.reference.uid)) else {
+            self.keep_unclaimed(now, attached_to.subject, key, attached);
+            return;
+        };
+        self.attach(now, &uid, key, attached);
+    }
+
+    fn attach(&mut self, now: Time, uid: &Uid, key: AttachedKey, attached: AttachedObject) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        if let Life::Finished(finished) = &subject.life {
+            // A list tells of all Events again; only what is newer than the export is late.
+            if finished.context.is_some() && finished.latest_attached < key.created {
+                self.counts.late_attachments += 1;
+            }
+            return;
+        }
+        if subject.attach(key, attached) {
+            self.map_soon(now, uid);
+        }
+    }
+
+    fn keep_unclaimed(
+        &mut self,
+        now: Time,
+        subject: SubjectName,
+        key: AttachedKey,
+        attached: AttachedObject,
+    ) {
+        let is_first = !self.unclaimed.by_subject.contains_key(&subject);
+        if self.unclaimed.count >= UNCLAIMED_LIMIT {
+            self.counts.unclaimed_attachments += 1;
+            return;
+        }
+        let objects = self
+            .unclaimed
+            .by_subject
+            .entry(subject.clone())
+            .or_default();
+        match objects.get_mut(&key) {
+            Some(known) => {
+                let older =
+                    super::subject::is_older(&attached.resource_version, &known.resource_version);
+                if !older {
+                    *known = attached;
+                }
+            }
+            None => {
+                objects.insert(key, attached);
+                self.unclaimed.count += 1;
+            }
+        }
+        if is_first {
+            self.schedule.add(
+                now.plus(self.settings.orphan_deadline),
+                Deadline::Unclaimed(subject),
+            );
+        }
+    }
+
+    /// Gives a new subject what has waited for it.
+    fn claim(&mut self, uid: &Uid) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let reference = &subject.reference;
+        let names = [
+            SubjectName::Uid(Uid::clone(uid)),
+            SubjectName::Name(
+                reference.kind.clone(),
+                reference.namespace.clone(),
+                Arc::clone(&reference.name),
+            ),
+        ];
+        for name in names {
+            let Some(objects) = self.unclaimed.by_subject.remove(&name) else {
+                continue;
+            };
+            self.unclaimed.count = self.unclaimed.count.saturating_sub(objects.len());
+            for (key, attached) in objects {
+                subject.attach(key, attached);
+            }
+        }
+    }
+
+    /// Attached objects have waited for their subject long enough.
+    pub(super) fn unclaimed_due(&mut self, name: &SubjectName) {
+        if let Some(objects) = self.unclaimed.by_subject.remove(name) {
+            self.unclaimed.count = self.unclaimed.count.saturating_sub(objects.len());
+            self.counts.unclaimed_attachments += objects.len() as u64;
+        }
+    }
+
+    /// A look-up was answered. An object that is not there or cannot be told of has no owners: the chain ends.
+    pub(super) fn fetched(&mut self, now: Time, reference: &ObjectReference, fetched: Fetched) {
+        let uid = &reference.uid;
+        if !matches!(self.lookups.get(uid), Some(None)) {
+            return;
+        }
+        let owners = match fetched {
+            Fetched::Found(owners) => owners,
+            Fetched::Missing | Fetched::Unknown => Vec::new(),
+        };
+        self.lookups.insert(Uid::clone(uid), Some(owners));
+        self.schedule.add(
+            now.plus(LOOKUP_MEMORY),
+            Deadline::ForgetLookup(Uid::clone(uid)),
+        );
+        let want = super::resolve::Want::Uid(Uid::clone(uid));
+        let waiting = self.names.waiting_for(&want).collect();
+        self.place_all(now, waiting);
+    }
+
+    /// An exported object that is gone need not be remembered.
+    pub(super) fn forget_due(&mut self, uid: &Uid) {
+        let finished = self
+            .subjects
+            .get(uid)
+            .is_some_and(|subject| subject.deleted && matches!(subject.life, Life::Finished(_)));
+        if finished {
+            self.drop_names(uid);
+            self.subjects.remove(uid);
+            for known in self.by_source.values_mut() {
+                known.remove(uid);
+            }
+        }
+    }
+
+    /// A verified webhook.
+    pub(super) fn webhook_seen(&mut self, webhook: Webhook) {
+        let number = self.webhooks_seen;
+        self.webhooks_seen += 1;
+        self.webhooks.insert(number, webhook);
+        self.map_webhook(number);
+    }
+
+    /// Asks the first mapper that has not declined.
+    fn map_webhook(&mut self, number: u64) {
+        let Some(webhook) = self.webhooks.get(&number) else {
+            return;
+        };
+        let Some((watch, json)) = webhook.subject_of.first() else {
+            self.webhooks.remove(&number);
+            return;
+        };
+        self.effects.push(Effect::Map(MapRequest {
+            ticket: Ticket {
+                subject: SubjectId::Webhook(number),
+                revision: 0,
+                watch: *watch,
+            },
+            subject: MapperSubject::Webhook(WebhookSubject {
+                watch: watch.watch,
+                kind: webhook.kind.clone(),
+                guid: webhook.guid.clone(),
+                received: webhook.received,
+                json: Arc::clone(json),
+            }),
+        }));
+    }
+
+    /// A webhook was mapped.
+    pub(super) fn webhook_mapped(&mut self, now: Time, number: u64, outcome: Option<Outcome>) {
+        let Some(webhook) = self.webhooks.get_mut(&number) else {
+            return;
+        };
+        if webhook.subject_of.is_empty() {
+            self.webhooks.remove(&number);
+            return;
+        }
+        let (watch, json) = webhook.subject_of.remove(0);
+        let trees = match outcome {
+            Some(Outcome::Spans(trees)) => trees,
+            Some(Outcome::Wait(_)) => Vec::new(),
+            Some(Outcome::NotOurs) | None => {
+                self.map_webhook(number);
+                return;
+            }
+        };
+        let received = webhook.received;
+        self.webhooks.remove(&number);
+        let Some(scope) = self.catalog.scope(watch).cloned() else {
+            return;
+        };
+        for tree in trees {
+            let root = tree.parents.iter().find_map(|parent| match parent {
+                Parent::Root(TraceStart::Event(key)) => Some(TraceKey::event(key)),
+                _ => None,
+            });
+            if let Some(key) = root {
+                self.root_mapped(
+                    now,
+                    key,
+                    received,
+                    Arc::clone(&json),
+                    tree,
+                    Arc::clone(&scope),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,696 @@
+//! The way of an object: mapped, placed in a trace, annotated, ended, settled, exported.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Index;
+use super::assemble::{self, Assembly, Bounds};
+use super::effect::{Annotate, Effect};
+use super::event::Job;
+use super::fact::{Annotated, MapRequest, SubjectId, Ticket};
+use super::resolve::{Place, Resolution, Want};
+use super::schedule::Deadline;
+use super::subject::{Finished, Life, Run, Subject};
+use crate::context::{Mark, SpanContext};
+use crate::description::AnnotationValue;
+use crate::mapping::{
+    Attribute, Child, LinkTarget, MappedLink, MappedSpan, Outcome, OwnerParent, Parent, SpanKind,
+    SpanStatus, SpanTree, Timestamp, TraceStart,
+};
+use crate::marks;
+use crate::object::{Uid, WatchId};
+use crate::span::Link;
+use crate::time::{Precision, Time};
+
+/// An object that changes all the time is mapped at most so often until it ends.
+const MAPPING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Spans that are at most so far from the root are annotated first: the event's jobs and what they start.
+const URGENT_DEPTH: u32 = 2;
+
+impl Index {
+    /// Asks for a mapping of an object that has changed: at once if the last is long enough ago.
+    pub(super) fn map_soon(&mut self, now: Time, uid: &Uid) {
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        if subject.mapping.in_flight.is_some() || subject.is_mapped() {
+            return;
+        }
+        let due = subject
+            .mapping
+            .asked_at
+            .map_or(now, |at| at.plus(MAPPING_INTERVAL));
+        if due <= now {
+            self.map_now(now, uid);
+        } else {
+            self.schedule.add(due, Deadline::Map(Uid::clone(uid)));
+        }
+    }
+
+    /// Asks for a mapping of an object's newest input, unless one is under way.
+    pub(super) fn map_now(&mut self, now: Time, uid: &Uid) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        if subject.mapping.in_flight.is_some() || matches!(subject.life, Life::Finished(_)) {
+            return;
+        }
+        let Some(watch) = subject.watch() else { return };
+        let Some(input) = subject.input(watch) else {
+            return;
+        };
+        let revision = subject.mapping.revision;
+        subject.mapping.in_flight = Some(revision);
+        subject.mapping.asked_at = Some(now);
+        self.effects.push(Effect::Map(MapRequest {
+            ticket: Ticket {
+                subject: SubjectId::Object(Uid::clone(uid)),
+                revision,
+                watch,
+            },
+            subject: input,
+        }));
+    }
+
+    /// An object was mapped; nothing if that failed.
+    pub(super) fn object_mapped(
+        &mut self,
+        now: Time,
+        uid: &Uid,
+        revision: u64,
+        watch: WatchId,
+        outcome: Option<Outcome>,
+    ) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        if subject.mapping.in_flight != Some(revision) {
+            return;
+        }
+        subject.mapping.in_flight = None;
+        let failed = outcome.is_none();
+        let not_ours = matches!(outcome, Some(Outcome::NotOurs));
+        let trees = match outcome {
+            Some(Outcome::NotOurs) => {
+                if let Some(next) = subject.watch_after(watch) {
+                    subject.mapping.watch = Some(next);
+                    self.map_now(now, uid);
+                    return;
+                }
+                Vec::new()
+            }
+            Some(Outcome::Wait(_)) => Vec::new(),
+            Some(Outcome::Spans(trees)) => trees,
+            None => vec![plain_tree(subject)],
+        };
+        let is_first = subject.mapping.mapped.is_none();
+        subject.mapping.mapped = Some(revision);
+        if failed {
+            self.counts.mapping_failures += 1;
+        }
+        if trees.is_empty() {
+            self.no_spans(now, uid, not_ours);
+        } else {
+            subject.mapping.watch = Some(watch);
+            self.take_trees(now, uid, trees, is_first);
+        }
+        self.map_soon(now, uid);
+        self.export_ended(now, uid, false);
+    }
+
+    /// A mapper has nothing to say of an object, for now or at all.
+    fn no_spans(&mut self, now: Time, uid: &Uid, not_ours: bool) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let runs = match std::mem::replace(&mut subject.life, Life::Unknown) {
+            Life::Runs(runs) => runs,
+            _ => Vec::new(),
+        };
+        if not_ours {
+            subject.life = Life::NotOurs;
+        }
+        if subject.deleted {
+            // It will never have anything to say.
+            self.finish(now, uid, None);
+        }
+        for run in &runs {
+            if let Resolution::Resolved(Place {
+                event: Some(key), ..
+            }) = &run.resolution
+            {
+                self.job_gone(now, key, uid);
+            }
+        }
+        self.pending.remove(uid);
+        let waiting = self
+            .names
+            .waiting_for(&Want::Uid(Uid::clone(uid)))
+            .collect();
+        self.place_all(now, waiting);
+    }
+
+    /// Takes over what a mapper makes of an object.
+    fn take_trees(&mut self, now: Time, uid: &Uid, trees: Vec<SpanTree>, is_first: bool) {
+        for tree in &trees {
+            self.note_label_keys(tree);
+        }
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let mut before = match std::mem::replace(&mut subject.life, Life::Unknown) {
+            Life::Runs(runs) => runs,
+            _ => Vec::new(),
+        };
+        let deleted = subject.deleted;
+        let keys_before = keys(&before);
+        let mut runs: Vec<Run> = Vec::with_capacity(trees.len());
+        for tree in trees {
+            if runs.iter().any(|run| run.tree.run == tree.run) {
+                continue;
+            }
+            let known = before
+                .iter()
+                .position(|run| run.tree.run == tree.run)
+                .map(|place| before.swap_remove(place));
+            let ended = deleted || tree.main.end.is_some();
+            runs.push(match known {
+                Some(run) if run.exported => run,
+                Some(run) => Run {
+                    ended: ended.then(|| run.ended.unwrap_or(now)),
+                    tree,
+                    ..run
+                },
+                None => Run {
+                    tree,
+                    resolution: Resolution::Pending,
+                    ended: ended.then_some(now),
+                    ended_at_first_sight: is_first && ended && !deleted,
+                    exported: false,
+                },
+            });
+        }
+        // A run that the object no longer tells of is over.
+        before.sort_by(|left, right| left.tree.run.cmp(&right.tree.run));
+        for mut run in before {
+            run.ended = run.ended.or(Some(now));
+            runs.push(run);
+        }
+        for ended in runs.iter().filter_map(|run| run.ended) {
+            self.schedule.add(
+                ended.plus(self.settings.settle),
+                Deadline::Settle(Uid::clone(uid)),
+            );
+        }
+        let changed = keys(&runs) != keys_before;
+        subject.life = Life::Runs(runs);
+        let mut affected = vec![Uid::clone(uid)];
+        if changed {
+            affected.extend(self.names.waiting_for(&Want::Uid(Uid::clone(uid))));
+        }
+        self.place_all(now, affected);
+        self.annotate(uid);
+    }
+
+    /// Finds out where these objects hang, and then those that hang from them.
+    pub(super) fn place_all(&mut self, now: Time, uids: Vec<Uid>) {
+        let mut queue = VecDeque::from(uids);
+        while let Some(uid) = queue.pop_front() {
+            if self.place(now, &uid) {
+                queue.extend(self.names.waiting_for(&Want::Uid(Uid::clone(&uid))));
+                self.annotate(&uid);
+                self.export_ended(now, &uid, false);
+            }
+        }
+    }
+
+    /// Finds out where an object hangs; says whether that has changed.
+    fn place(&mut self, now: Time, uid: &Uid) -> bool {
+        let Some(subject) = self.subjects.get(uid) else {
+            return false;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return false;
+        };
+        let expired = subject.first_seen.plus(self.settings.orphan_deadline) <= now;
+        let mut wants = BTreeSet::new();
+        let mut fetch = Vec::new();
+        let mut repeats = subject.repeats;
+        let mut changes = Vec::new();
+        let mut jobs = Vec::new();
+        let mut pending = false;
+        for (place, run) in runs.iter().enumerate() {
+            if run.exported {
+                continue;
+            }
+            let mut found = self.resolve(subject, &run.tree, expired && run.ended.is_some());
+            wants.append(&mut found.wants);
+            fetch.append(&mut found.fetch);
+            repeats = found.repeats;
+            if let Resolution::Resolved(place) = &mut found.resolution
+                && place.depth <= 1
+            {
+                let window = self.settings.replay_window;
+                let old = Bounds::of(&run.tree).end.plus(window) < subject.first_seen;
+                place.too_old |= run.ended_at_first_sight && old;
+            }
+            pending |= found.resolution == Resolution::Pending;
+            if let Resolution::Resolved(place) = &found.resolution
+                && let Some(key) = &place.event
+                && !place.too_old
+            {
+                let created = subject.created.unwrap_or(run.tree.main.start.time);
+                let missing = place.orphan.clone();
+                jobs.push((
+                    key.clone(),
+                    missing,
+                    Job {
+                        created: created.min(run.tree.main.start.time),
+                        failed: is_failed(&run.tree),
+                        end: None,
+                    },
+                ));
+            }
+            if found.resolution != run.resolution {
+                changes.push((place, found.resolution));
+            }
+        }
+        if pending {
+            self.pending.insert(Uid::clone(uid));
+        } else {
+            self.pending.remove(uid);
+        }
+        self.set_waits(uid, wants);
+        for reference in fetch {
+            if !self.lookups.contains_key(&reference.uid) {
+                self.lookups.insert(Uid::clone(&reference.uid), None);
+                self.effects.push(Effect::Fetch(reference));
+            }
+        }
+        for (key, missing, job) in jobs {
+            self.job_seen(&key, missing, uid, job);
+        }
+        let mut left = Vec::new();
+        if let Some(subject) = self.subjects.get_mut(uid) {
+            subject.repeats = repeats;
+            if let Life::Runs(runs) = &mut subject.life {
+                for (place, resolution) in &changes {
+                    let Some(run) = runs.get_mut(*place) else {
+                        continue;
+                    };
+                    let before = std::mem::replace(&mut run.resolution, resolution.clone());
+                    if let Some(key) = event_of(&before)
+                        && event_of(resolution) != Some(key)
+                    {
+                        left.push(key.clone());
+                    }
+                }
+            }
+        }
+        for key in left {
+            self.job_gone(now, &key, uid);
+        }
+        !changes.is_empty()
+    }
+
+    /// The deadline of an object has passed: what it waits for is not waited for any more.
+    pub(super) fn orphan_due(&mut self, now: Time, uid: &Uid) {
+        if self.pending.contains(uid) {
+            self.place_all(now, vec![Uid::clone(uid)]);
+            self.export_ended(now, uid, false);
+        }
+    }
+
+    /// Exports the runs of an object that have ended and settled, as soon as they are mapped for the last time. `at_once`: does not wait for the settle window
+    /// nor for another mapping.
+    pub(super) fn export_ended(&mut self, now: Time, uid: &Uid, at_once: bool) {
+        let settle = self.settings.settle;
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return;
+        };
+        let is_due = |run: &Run| {
+            let settled = |ended: Time| at_once || ended.plus(settle) <= now;
+            !run.exported && run.ended.is_some_and(settled)
+        };
+        if !runs.iter().any(is_due) {
+            return;
+        }
+        if !subject.is_mapped() && !at_once {
+            self.map_now(now, uid);
+            return;
+        }
+        let expired = subject.first_seen.plus(self.settings.orphan_deadline) <= now;
+        if expired && self.pending.contains(uid) {
+            self.place(now, uid);
+        }
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return;
+        };
+        let due: Vec<usize> = (0..)
+            .zip(runs)
+            .filter(|(_, run)| is_due(run) && run.resolution != Resolution::Pending)
+            .map(|(place, _)| place)
+            .collect();
+        for place in due {
+            self.export_run(uid, place);
+        }
+        self.finish_if_exported(now, uid);
+    }
+
+    /// Exports a run whose place is known.
+    fn export_run(&mut self, uid: &Uid, number: usize) {
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return;
+        };
+        let Some(run) = runs.get(number) else { return };
+        let observed = run.ended;
+        let mut spans = Vec::new();
+        let mut job = None;
+        match &run.resolution {
+            Resolution::Pending => return,
+            Resolution::Unrelated => self.counts.unrelated += 1,
+            Resolution::Resolved(place) if place.too_old => self.counts.too_old += 1,
+            Resolution::Resolved(place) => {
+                let bounds = Bounds::of(&run.tree);
+                spans = self.assemble(subject, run, place, bounds);
+                if place.orphan.is_some() {
+                    self.counts.orphans_exported += 1;
+                }
+                let created = subject.created.unwrap_or(bounds.start);
+                job = place.event.clone().map(|key| {
+                    let job = Job {
+                        created: created.min(bounds.start),
+                        failed: is_failed(&run.tree),
+                        end: Some(bounds.end),
+                    };
+                    (key, job)
+                });
+            }
+        }
+        if let Some(subject) = self.subjects.get_mut(uid)
+            && let Life::Runs(runs) = &mut subject.life
+            && let Some(run) = runs.get_mut(number)
+        {
+            run.exported = true;
+        }
+        if !spans.is_empty() {
+            self.counts.spans_exported += spans.len() as u64;
+            self.effects.push(Effect::Export(spans));
+        }
+        if let (Some((key, job)), Some(observed)) = (job, observed) {
+            self.job_exported(&key, uid, observed, job);
+        }
+    }
+
+    fn assemble(
+        &self,
+        subject: &Subject,
+        run: &Run,
+        place: &Place,
+        bounds: Bounds,
+    ) -> Vec<crate::span::Span> {
+        let tree = &run.tree;
+        let mut marks = Vec::new();
+        if place.orphan.is_some() {
+            marks.push(Attribute::new(marks::ORPHAN, true));
+        }
+        if tree.main.end.is_none() {
+            marks.push(Attribute::new(marks::END, "deleted"));
+        }
+        if subject.omitted() > 0 {
+            marks.push(Attribute::new(marks::OMITTED, i64::from(subject.omitted())));
+        }
+        let spans =
+            std::iter::once(&tree.main).chain(tree.children.iter().map(|child| &child.span));
+        let mut links: Vec<(Vec<Link>, u32)> = spans
+            .map(|span| self.links(subject, span.start.time, &span.links))
+            .collect();
+        if let (Some(context), Some((main, _))) = (place.repeats, links.first_mut()) {
+            main.push(Link {
+                trace_id: context.trace_id,
+                span_id: context.span_id,
+                attributes: Vec::new(),
+            });
+        }
+        let scope = subject
+            .mapping
+            .watch
+            .and_then(|watch| self.catalog.scope(watch));
+        assemble::spans(Assembly {
+            uid: &subject.reference.uid,
+            tree,
+            own: place.own,
+            parent: place.parent,
+            scope: &scope.cloned().unwrap_or_else(assemble::host_scope),
+            cluster_name: self.settings.cluster_name.as_deref(),
+            bounds,
+            links,
+            marks,
+        })
+    }
+
+    /// The links whose targets are known, and how many are not.
+    fn links(&self, subject: &Subject, start: Time, links: &[MappedLink]) -> (Vec<Link>, u32) {
+        let mut known = Vec::with_capacity(links.len());
+        let mut unknown = 0;
+        for link in links {
+            match self.link_target(subject, start, &link.to) {
+                Some(context) => known.push(Link {
+                    trace_id: context.trace_id,
+                    span_id: context.span_id,
+                    attributes: link.attributes.clone(),
+                }),
+                None => unknown += 1,
+            }
+        }
+        (known, unknown)
+    }
+
+    /// An object that has exported all its runs is finished, if it runs but once or is gone.
+    fn finish_if_exported(&mut self, now: Time, uid: &Uid) {
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return;
+        };
+        let once = runs.iter().all(|run| run.tree.run.is_empty());
+        if !runs.iter().all(|run| run.exported) || !(once || subject.deleted) {
+            return;
+        }
+        let context = runs.last().and_then(|run| match &run.resolution {
+            Resolution::Resolved(place) => Some(place.adopter()),
+            Resolution::Pending | Resolution::Unrelated => None,
+        });
+        self.finish(now, uid, context);
+        let waiting = self
+            .names
+            .waiting_for(&Want::Uid(Uid::clone(uid)))
+            .collect();
+        self.place_all(now, waiting);
+    }
+
+    /// Keeps of an object only what its children need.
+    fn finish(&mut self, now: Time, uid: &Uid, context: Option<super::subject::Adopter>) {
+        self.set_waits(uid, BTreeSet::new());
+        self.pending.remove(uid);
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let keys = match &subject.life {
+            Life::Runs(runs) => keys(runs),
+            _ => Vec::new(),
+        };
+        subject.life = Life::Finished(Finished {
+            context,
+            keys: keys.into_iter().map(Box::from).collect(),
+            latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
+        });
+        subject.inputs.clear();
+        subject.attached.clear();
+        subject.annotations.clear();
+        subject.owners = Vec::new();
+        if subject.deleted {
+            self.schedule.add(
+                now.plus(super::intake::MEMORY),
+                Deadline::Forget(Uid::clone(uid)),
+            );
+        }
+    }
+
+    /// Asks for the annotations of an object, when it is safe and they are not there yet.
+    pub(super) fn annotate(&mut self, uid: &Uid) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return;
+        };
+        // Of several runs the one that is under way, else the last.
+        let run = runs
+            .iter()
+            .rev()
+            .find(|run| run.ended.is_none())
+            .or(runs.last());
+        let Some(run) = run else { return };
+        let Resolution::Resolved(place) = &run.resolution else {
+            return;
+        };
+        if subject.deleted
+            || !run.tree.may_annotate
+            || run.ended_at_first_sight
+            || place.orphan.is_some()
+            || subject.annotated == Some(place.own)
+        {
+            return;
+        }
+        let Some(watch) = subject.mapping.watch else {
+            return;
+        };
+        let mut annotations = Vec::new();
+        for annotation in self.catalog.annotations(watch) {
+            let key = annotation.key.as_str();
+            let present = subject.annotations.get(key).map(|value| &**value);
+            let wanted = match annotation.value {
+                AnnotationValue::Traceparent => place.own.traceparent(),
+                AnnotationValue::TraceId => place.own.trace_id.to_string(),
+                AnnotationValue::Tracestate => {
+                    // The time of receipt may have become known since; that is not worth a patch.
+                    let mark = present.and_then(Mark::parse);
+                    if mark.is_some_and(|mark| mark.span_id == place.own.span_id) {
+                        continue;
+                    }
+                    place.own.tracestate(place.received)
+                }
+            };
+            if present != Some(wanted.as_str()) {
+                annotations.push((Arc::from(key), Arc::from(wanted)));
+            }
+        }
+        let urgent = place.depth <= URGENT_DEPTH;
+        subject.annotated = Some(place.own);
+        if !annotations.is_empty() {
+            self.effects.push(Effect::Annotate(Annotate {
+                object: subject.reference.clone(),
+                annotations,
+                urgent,
+            }));
+        }
+    }
+
+    /// Annotations were set, or never will be.
+    pub(super) fn annotated(&mut self, annotated: Annotated) {
+        match annotated {
+            Annotated::Done => self.counts.annotated += 1,
+            Annotated::Impossible => self.counts.not_annotated += 1,
+        }
+    }
+
+    fn link_target(
+        &self,
+        subject: &Subject,
+        start: Time,
+        target: &LinkTarget,
+    ) -> Option<SpanContext> {
+        use crate::identity::TraceKey;
+        let root = |key: TraceKey| SpanContext {
+            trace_id: key.trace_id(),
+            span_id: key.root_span_id(),
+        };
+        match target {
+            LinkTarget::Event(key) => Some(root(TraceKey::event(key))),
+            LinkTarget::PullRequest(pull_request) => {
+                Some(root(TraceKey::pull_request(pull_request)))
+            }
+            LinkTarget::Traceparent(text) => SpanContext::parse(text),
+            LinkTarget::Target(target) => {
+                let known = match &target.uid {
+                    Some(uid) => self.subjects.get(uid.as_str()),
+                    None => {
+                        let kind = crate::object::GroupKind {
+                            group: target.group.as_str().into(),
+                            kind: target.kind.as_str().into(),
+                        };
+                        let namespace = target.namespace.as_deref().map(Arc::from);
+                        let namespace = namespace.or(subject.reference.namespace.clone());
+                        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
+                    }
+                };
+                let adopter = self.adopter(known?, &target.span, start)?;
+                Some(adopter.context)
+            }
+        }
+    }
+}
+
+fn event_of(resolution: &Resolution) -> Option<&crate::identity::TraceKey> {
+    match resolution {
+        Resolution::Resolved(place) => place.event.as_ref(),
+        Resolution::Pending | Resolution::Unrelated => None,
+    }
+}
+
+fn is_failed(tree: &SpanTree) -> bool {
+    matches!(tree.main.status, SpanStatus::Error(_))
+}
+
+/// Keys of the child spans that other objects may hang under.
+fn keys(runs: &[Run]) -> Vec<String> {
+    let children = runs.iter().flat_map(|run| &run.tree.children);
+    children
+        .map(|child: &Child| child.span.key.clone())
+        .collect()
+}
+
+/// What is left of an object that its mapper cannot map: a span from its metadata. It depends on the object's last
+/// version alone, never on which versions could be mapped before.
+fn plain_tree(subject: &Subject) -> SpanTree {
+    let reference = &subject.reference;
+    let mut attributes = vec![
+        Attribute::new("k8s.object.name", &*reference.name),
+        Attribute::new("k8s.object.uid", &*reference.uid),
+        Attribute::new(marks::MAPPING, "failed"),
+    ];
+    let namespace = reference.namespace.as_deref();
+    attributes.extend(namespace.map(|name| Attribute::new("k8s.namespace.name", name)));
+    SpanTree {
+        run: String::new(),
+        service: reference.kind.kind.to_string(),
+        resource_attributes: namespace
+            .map(|name| Attribute::new("service.namespace", name))
+            .into_iter()
+            .collect(),
+        parents: vec![
+            Parent::Owner(OwnerParent::default()),
+            Parent::Root(TraceStart::Subject),
+        ],
+        main: MappedSpan {
+            key: String::new(),
+            name: reference.kind.kind.to_string(),
+            kind: SpanKind::Internal,
+            start: Timestamp {
+                time: subject.created.unwrap_or_default(),
+                precision: Precision::Second,
+            },
+            end: None,
+            status: SpanStatus::Unset,
+            attributes,
+            events: Vec::new(),
+            links: Vec::new(),
+        },
+        children: Vec::new(),
+        may_annotate: false,
+        diagnostics: Vec::new(),
+    }
+}

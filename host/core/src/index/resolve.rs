@@ -1,0 +1,493 @@
+//! Where a tree of spans hangs: the first of its mapper's candidates that can be a parent.
+//!
+//! Everything here only reads the index. What is found out, and what has to happen before more can be found
+//! out, is returned.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Index;
+use super::subject::{Adopter, Finished, Life, Run, Subject, controller};
+use crate::context::{Origin, SpanContext, origin};
+use crate::identity::{SpanId, TraceKey};
+use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, SpanTree, Target, TraceStart};
+use crate::object::{GroupKind, ObjectReference, Owner, Uid};
+use crate::time::Time;
+
+/// Owners that are passed through until one is mapped. Kubernetes' own chains have two (Pod, ReplicaSet,
+/// Deployment).
+const CHAIN_LIMIT: usize = 16;
+
+/// Whether and where a tree hangs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Resolution {
+    /// The best parent that is possible is not known yet.
+    Pending,
+    /// The parent is known.
+    Resolved(Place),
+    /// No parent is possible: the object belongs to no trace.
+    Unrelated,
+}
+
+/// Where a tree hangs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    /// The main span's own context.
+    pub(super) own: SpanContext,
+    pub(super) parent: Option<SpanId>,
+    /// The object whose span the parent is.
+    pub(super) parent_object: Option<Uid>,
+    /// Spans between the main span and the root.
+    pub(super) depth: u32,
+    /// The event whose root is the parent.
+    pub(super) event: Option<TraceKey>,
+    /// The main span of what this run repeats.
+    pub(super) repeats: Option<SpanContext>,
+    /// When the event of the trace was received.
+    pub(super) received: Option<Time>,
+    /// The deadline passed before the parent was known.
+    pub(super) orphan: Option<Missing>,
+    /// All above ended before the replay window.
+    pub(super) too_old: bool,
+}
+
+/// A parent that was named but never seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Missing {
+    pub(super) kind: GroupKind,
+    pub(super) namespace: Option<Arc<str>>,
+    pub(super) name: Arc<str>,
+    pub(super) uid: Option<Uid>,
+}
+
+impl Missing {
+    /// The trace that all orphans of one missing parent share.
+    pub(super) fn trace(&self) -> TraceKey {
+        match &self.uid {
+            Some(uid) => TraceKey::object(uid),
+            None => TraceKey::missing(
+                &self.kind.group,
+                &self.kind.kind,
+                self.namespace.as_deref().unwrap_or_default(),
+                &self.name,
+            ),
+        }
+    }
+
+    /// The span that stands for the missing parent.
+    pub(super) fn span_id(&self) -> SpanId {
+        match &self.uid {
+            Some(uid) => SpanId::of(uid, "", ""),
+            None => self.trace().root_span_id(),
+        }
+    }
+}
+
+/// Something whose appearance or change may decide a resolution.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Want {
+    /// An object, or the outcome of a look-up of it.
+    Uid(Uid),
+    /// An object by kind, namespace and name.
+    Name(GroupKind, Option<Arc<str>>, Arc<str>),
+    /// An object by kind, namespace and a label.
+    Label(GroupKind, Option<Arc<str>>, Arc<str>, Arc<str>),
+}
+
+/// What came of resolving.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) resolution: Resolution,
+    /// What may change it.
+    pub(super) wants: BTreeSet<Want>,
+    /// Look-ups without which it stays pending.
+    pub(super) fetch: Vec<ObjectReference>,
+    /// The object was made as a copy of the one that had this context.
+    pub(super) repeats: Option<SpanContext>,
+}
+
+/// What came of one candidate.
+enum Candidate {
+    Parent(Adopter, Uid),
+    Pending(Missing),
+    Void,
+}
+
+/// Collects while candidates are tried.
+struct Search<'a> {
+    index: &'a Index,
+    subject: &'a Subject,
+    start: Time,
+    wants: BTreeSet<Want>,
+    fetch: Vec<ObjectReference>,
+}
+
+impl Index {
+    /// Tries the candidates of a tree. `expired`: the deadline of the subject has passed, so that nothing is
+    /// waited for any more.
+    pub(super) fn resolve(&self, subject: &Subject, tree: &SpanTree, expired: bool) -> Found {
+        let mut search = Search {
+            index: self,
+            subject,
+            start: tree.main.start.time,
+            wants: BTreeSet::new(),
+            fetch: Vec::new(),
+        };
+        let uid = &subject.reference.uid;
+        let span_id = SpanId::of(uid, &tree.run, "");
+        let place = |trace_id, parent, depth| Place {
+            own: SpanContext { trace_id, span_id },
+            parent,
+            parent_object: None,
+            depth,
+            event: None,
+            repeats: None,
+            received: None,
+            orphan: None,
+            too_old: false,
+        };
+        let own_trace = TraceKey::object(uid);
+        let mut repeats = subject.repeats;
+        let mut repeated = repeats.is_some();
+        let mut missing = None;
+        let mut resolution = Resolution::Unrelated;
+        for parent in &tree.parents {
+            let found = match parent {
+                Parent::Root(start) => {
+                    let key = match start {
+                        TraceStart::Subject => own_trace.clone(),
+                        TraceStart::Event(key) => TraceKey::event(key),
+                        TraceStart::PullRequest(pull_request) => {
+                            TraceKey::pull_request(pull_request)
+                        }
+                    };
+                    Some(place(key.trace_id(), None, 0))
+                }
+                // A copy of an earlier job still names that job's event, which it has nothing to do with.
+                Parent::Event(_) if repeated => Some(Place {
+                    repeats,
+                    ..place(own_trace.trace_id(), None, 0)
+                }),
+                Parent::Event(key) => {
+                    let key = TraceKey::event(key);
+                    Some(Place {
+                        received: self.events.get(&key).and_then(|event| event.received()),
+                        event: Some(key.clone()),
+                        ..place(key.trace_id(), Some(key.root_span_id()), 1)
+                    })
+                }
+                Parent::Remote(Remote {
+                    traceparent,
+                    tracestate,
+                }) => SpanContext::parse(traceparent).and_then(|context| {
+                    match origin(&context, tracestate.as_deref(), span_id) {
+                        Origin::Own => {
+                            // We wrote this when we knew that the object repeats another.
+                            repeated |= context.trace_id == own_trace.trace_id();
+                            None
+                        }
+                        Origin::Copied => {
+                            repeats.get_or_insert(context);
+                            repeated = true;
+                            None
+                        }
+                        Origin::Foreign => Some(place(context.trace_id, Some(context.span_id), 1)),
+                    }
+                }),
+                Parent::Owner(owner) => search.owner(owner).place(&mut missing, &place),
+                Parent::Target(target) => search.target(target).place(&mut missing, &place),
+                Parent::Labelled(labels) => search.labelled(labels).place(&mut missing, &place),
+            };
+            if let Some(found) = found {
+                resolution = Resolution::Resolved(found);
+                break;
+            }
+            if missing.is_some() && !expired {
+                resolution = Resolution::Pending;
+                break;
+            }
+        }
+        if let (Resolution::Unrelated, Some(missing)) = (&resolution, missing) {
+            resolution = Resolution::Resolved(Place {
+                event: Some(missing.trace()),
+                orphan: Some(missing.clone()),
+                ..place(missing.trace().trace_id(), Some(missing.span_id()), 1)
+            });
+        }
+        Found {
+            resolution,
+            wants: search.wants,
+            fetch: search.fetch,
+            repeats,
+        }
+    }
+
+    /// Where children of an object may hang, and under which of its spans; none while that is not known.
+    pub(super) fn adopter(&self, subject: &Subject, key: &str, start: Time) -> Option<Adopter> {
+        let uid = &subject.reference.uid;
+        match &subject.life {
+            Life::Unknown | Life::NotOurs => None,
+            Life::Runs(runs) => {
+                let run = run_at(runs, start)?;
+                let Resolution::Resolved(place) = &run.resolution else {
+                    return None;
+                };
+                let known = run.tree.children.iter().any(|child| child.span.key == key);
+                let span = if known { key } else { "" };
+                let mut adopter = place.adopter();
+                adopter.context.span_id = SpanId::of(uid, &run.tree.run, span);
+                Some(adopter)
+            }
+            Life::Finished(Finished { context, keys, .. }) => context.map(|mut adopter| {
+                if keys.iter().any(|known| **known == *key) {
+                    adopter.context.span_id = SpanId::of(uid, "", key);
+                }
+                adopter
+            }),
+        }
+    }
+}
+
+impl Place {
+    /// What children inherit.
+    pub(super) fn adopter(&self) -> Adopter {
+        Adopter {
+            context: self.own,
+            depth: self.depth,
+            too_old: self.too_old,
+            received: self.received,
+        }
+    }
+}
+
+/// The run that children which start at this time belong to: the last that had started, else the first.
+fn run_at(runs: &[Run], start: Time) -> Option<&Run> {
+    let started = runs
+        .iter()
+        .filter(|run| run.tree.main.start.time <= start)
+        .max_by_key(|run| (run.tree.main.start.time, run.tree.run.as_str()));
+    started.or_else(|| {
+        runs.iter()
+            .min_by_key(|run| (run.tree.main.start.time, run.tree.run.as_str()))
+    })
+}
+
+impl Candidate {
+    /// The place below this parent. Of the parents that are missing, remembers the best.
+    fn place(
+        self,
+        missing: &mut Option<Missing>,
+        place: &impl Fn(crate::identity::TraceId, Option<SpanId>, u32) -> Place,
+    ) -> Option<Place> {
+        match self {
+            Self::Parent(adopter, uid) => Some(Place {
+                parent_object: Some(uid),
+                too_old: adopter.too_old,
+                received: adopter.received,
+                ..place(
+                    adopter.context.trace_id,
+                    Some(adopter.context.span_id),
+                    adopter.depth.saturating_add(1),
+                )
+            }),
+            Self::Pending(parent) => {
+                missing.get_or_insert(parent);
+                None
+            }
+            Self::Void => None,
+        }
+    }
+}
+
+impl Search<'_> {
+    fn owner(&mut self, wanted: &OwnerParent) -> Candidate {
+        let Some(owner) = self.subject.controller() else {
+            return Candidate::Void;
+        };
+        let is = |wanted: &Option<String>, actual: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == actual)
+        };
+        if !is(&wanted.group, &owner.kind.group) || !is(&wanted.kind, &owner.kind.kind) {
+            return Candidate::Void;
+        }
+        let mut owner = owner.clone();
+        for _ in 0..CHAIN_LIMIT {
+            self.wants.insert(Want::Uid(Uid::clone(&owner.uid)));
+            let owners = match self.index.subjects.get(&owner.uid) {
+                Some(subject) => {
+                    if !matches!(subject.life, Life::NotOurs) {
+                        return self.known(subject, &wanted.span);
+                    }
+                    subject.owners.as_slice()
+                }
+                None if self.index.catalog.maps(&owner.kind) => {
+                    return Candidate::Pending(self.missing(&owner));
+                }
+                None => match self.index.lookups.get(&owner.uid) {
+                    Some(Some(owners)) => owners.as_slice(),
+                    Some(None) => return Candidate::Pending(self.missing(&owner)),
+                    None => {
+                        self.fetch.push(ObjectReference {
+                            kind: owner.kind.clone(),
+                            version: Arc::clone(&owner.version),
+                            namespace: self.subject.reference.namespace.clone(),
+                            name: Arc::clone(&owner.name),
+                            uid: Uid::clone(&owner.uid),
+                        });
+                        return Candidate::Pending(self.missing(&owner));
+                    }
+                },
+            };
+            match controller(owners) {
+                Some(next) => owner = next.clone(),
+                None => return Candidate::Void,
+            }
+        }
+        Candidate::Void
+    }
+
+    fn target(&mut self, target: &Target) -> Candidate {
+        let kind = GroupKind {
+            group: target.group.as_str().into(),
+            kind: target.kind.as_str().into(),
+        };
+        let namespace = match &target.namespace {
+            Some(namespace) => Some(Arc::from(namespace.as_str())),
+            None => self.subject.reference.namespace.clone(),
+        };
+        let name: Arc<str> = target.name.as_str().into();
+        let missing = Missing {
+            kind: kind.clone(),
+            namespace: namespace.clone(),
+            name: Arc::clone(&name),
+            uid: target.uid.as_deref().map(Arc::from),
+        };
+        let subject = match &missing.uid {
+            Some(uid) => {
+                self.wants.insert(Want::Uid(Uid::clone(uid)));
+                self.index.subjects.get(uid)
+            }
+            None => {
+                let index = self.index;
+                self.wants.insert(Want::Name(
+                    kind.clone(),
+                    namespace.clone(),
+                    Arc::clone(&name),
+                ));
+                let mut named = index.named(&kind, namespace.as_ref(), &name);
+                if named.is_none() && target.namespace.is_none() {
+                    self.wants
+                        .insert(Want::Name(kind.clone(), None, Arc::clone(&name)));
+                    named = index.named(&kind, None, &name);
+                }
+                named
+            }
+        };
+        match subject {
+            Some(subject) => self.known(subject, &target.span),
+            None if self.index.catalog.maps(&kind) => Candidate::Pending(missing),
+            None => Candidate::Void,
+        }
+    }
+
+    fn labelled(&mut self, wanted: &LabelMatch) -> Candidate {
+        let Some((key, value)) = wanted.labels.first() else {
+            return Candidate::Void;
+        };
+        let kind = GroupKind {
+            group: wanted.group.as_str().into(),
+            kind: wanted.kind.as_str().into(),
+        };
+        let want = Want::Label(
+            kind.clone(),
+            self.subject.reference.namespace.clone(),
+            key.as_str().into(),
+            value.as_str().into(),
+        );
+        let subject = self
+            .index
+            .labelled(&want)
+            .filter(|subject| {
+                wanted.labels.iter().all(|(key, value)| {
+                    subject
+                        .labels
+                        .get(key.as_str())
+                        .is_some_and(|actual| **actual == **value)
+                })
+            })
+            .min_by_key(|subject| (subject.created, Uid::clone(&subject.reference.uid)));
+        self.wants.insert(want);
+        match subject {
+            Some(subject) => self.known(subject, &wanted.span),
+            None if self.index.catalog.maps(&kind) => Candidate::Pending(Missing {
+                kind,
+                namespace: self.subject.reference.namespace.clone(),
+                name: format!("{key}={value}").into(),
+                uid: None,
+            }),
+            None => Candidate::Void,
+        }
+    }
+
+    /// A candidate that is in the index.
+    fn known(&mut self, subject: &Subject, span: &str) -> Candidate {
+        self.wants
+            .insert(Want::Uid(Uid::clone(&subject.reference.uid)));
+        if self.hangs_below(subject) {
+            return Candidate::Void;
+        }
+        if let Some(adopter) = self.index.adopter(subject, span, self.start) {
+            return Candidate::Parent(adopter, Uid::clone(&subject.reference.uid));
+        }
+        let hopeless = match &subject.life {
+            Life::NotOurs | Life::Finished(_) => true,
+            Life::Unknown => false,
+            Life::Runs(runs) => {
+                !runs.is_empty()
+                    && runs
+                        .iter()
+                        .all(|run| run.resolution == Resolution::Unrelated)
+            }
+        };
+        if hopeless {
+            return Candidate::Void;
+        }
+        Candidate::Pending(Missing {
+            kind: subject.reference.kind.clone(),
+            namespace: subject.reference.namespace.clone(),
+            name: Arc::clone(&subject.reference.name),
+            uid: Some(Uid::clone(&subject.reference.uid)),
+        })
+    }
+
+    /// Whether an object hangs below the one whose parent is sought: owner references can be cyclic.
+    fn hangs_below(&self, candidate: &Subject) -> bool {
+        let mut subject = candidate;
+        for _ in 0..CHAIN_LIMIT {
+            if subject.reference.uid == self.subject.reference.uid {
+                return true;
+            }
+            let Life::Runs(runs) = &subject.life else {
+                return false;
+            };
+            let parent = runs.iter().find_map(|run| match &run.resolution {
+                Resolution::Resolved(place) => place.parent_object.as_ref(),
+                Resolution::Pending | Resolution::Unrelated => None,
+            });
+            let Some(parent) = parent.and_then(|uid| self.index.subjects.get(uid)) else {
+                return false;
+            };
+            subject = parent;
+        }
+        true
+    }
+
+    fn missing(&self, owner: &Owner) -> Missing {
+        Missing {
+            kind: owner.kind.clone(),
+            namespace: self.subject.reference.namespace.clone(),
+            name: Arc::clone(&owner.name),
+            uid: Some(Uid::clone(&owner.uid)),
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What the index keeps of an object that is mapped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::resolve::Resolution;
+use crate::context::SpanContext;
+use crate::mapping::{Attached, ObjectSubject, SpanTree, Subject as MapperSubject};
+use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
+use crate::time::Time;
+
+/// More attached objects of one subject are counted, not kept. A Pod of seven containers has about 40 Events; the
+/// Kubernetes recorder lets a burst of 25 through for each source.
+pub(super) const ATTACHED_LIMIT: usize = 512;
+
+/// Omitted objects are counted exactly up to this number.
+const OMITTED_LIMIT: usize = 16_384;
+
+/// An object of the cluster, from when it is first seen until it is forgotten.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) reference: ObjectReference,
+    pub(super) resource_version: Arc<str>,
+    pub(super) created: Option<Time>,
+    pub(super) owners: Vec<Owner>,
+    pub(super) labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) annotations: BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) first_seen: Time,
+    pub(super) deleted: bool,
+    /// What each watch that wants the object reads of it; the first that claims it maps it.
+    pub(super) inputs: BTreeMap<WatchId, Arc<str>>,
+    pub(super) attached: BTreeMap<AttachedKey, AttachedObject>,
+    omitted: BTreeSet<u64>,
+    pub(super) mapping: MappingState,
+    pub(super) life: Life,
+    /// Names that others would wait for have been told; what this object itself waits for.
+    pub(super) waits_for: BTreeSet<super::resolve::Want>,
+    /// A context of ours that was copied to the object when it was made: it repeats an earlier one.
+    pub(super) repeats: Option<SpanContext>,
+    /// The context whose annotation was asked for.
+    pub(super) annotated: Option<SpanContext>,
+}
+
+/// Order and identity of an attached object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AttachedKey {
+    pub(super) watch: WatchId,
+    pub(super) attachment: u32,
+    pub(super) created: Option<Time>,
+    pub(super) uid: Uid,
+}
+
+/// An attached object.
+#[derive(Clone, Debug)]
+pub(super) struct AttachedObject {
+    pub(super) resource_version: Arc<str>,
+    pub(super) json: Arc<str>,
+}
+
+/// How far the mapping of a subject is.
+#[derive(Debug, Default)]
+pub(super) struct MappingState {
+    /// Number of the input; grows with each change.
+    pub(super) revision: u64,
+    /// The watch to be asked next, or whose mapper has claimed the object.
+    pub(super) watch: Option<WatchId>,
+    /// Revision of the mapping that was asked for and has not come back.
+    pub(super) in_flight: Option<u64>,
+    /// Revision of the last mapping that came back.
+    pub(super) mapped: Option<u64>,
+    /// When a mapping was last asked for.
+    pub(super) asked_at: Option<Time>,
+}
+
+/// Where an object is on its way.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// Not mapped yet, or its mapper wants to wait.
+    Unknown,
+    /// No mapper claims it.
+    NotOurs,
+    /// It has runs.
+    Runs(Vec<Run>),
+    /// All that it has to say is exported, or it belongs to no trace.
+    Finished(Finished),
+}
+
+/// A run of an object: one tree of spans.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) tree: SpanTree,
+    pub(super) resolution: Resolution,
+    /// When the end was first observed (not: when it was).
+    pub(super) ended: Option<Time>,
+    /// The run had ended when the object was first mapped.
+    pub(super) ended_at_first_sight: bool,
+    pub(super) exported: bool,
+}
+
+/// What is remembered of an object that is exported, for its children.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// Where children hang; none if the object belongs to no trace.
+    pub(super) context: Option<Adopter>,
+    /// Keys of the child spans that an object may hang under.
+    pub(super) keys: Box<[Box<str>]>,
+    /// When the newest attached object that was exported with it was created.
+    pub(super) latest_attached: Option<Time>,
+}
+
+/// The context of an object's main span and what its children inherit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Adopter {
+    pub(super) context: SpanContext,
+    /// Spans between it and the root.
+    pub(super) depth: u32,
+    /// It ended before the replay window; nothing of it is exported.
+    pub(super) too_old: bool,
+    /// When the event of the trace was received.
+    pub(super) received: Option<Time>,
+}
+
+impl Subject {
+    pub(super) fn new(object: &Object, now: Time) -> Self {
+        Self {
+            reference: object.reference.clone(),
+            resource_version: "".into(),
+            created: None,
+            owners: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            first_seen: now,
+            deleted: false,
+            inputs: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            omitted: BTreeSet::new(),
+            mapping: MappingState::default(),
+            life: Life::Unknown,
+            waits_for: BTreeSet::new(),
+            repeats: None,
+            annotated: None,
+        }
+    }
+
+    /// Takes over a version of the object, unless a newer one is known. Says whether its mapper would see a
+    /// difference.
+    pub(super) fn update(&mut self, object: Object) -> bool {
+        if is_older(&object.resource_version, &self.resource_version) {
+            return false;
+        }
+        self.resource_version = object.resource_version;
+        self.created = object.created;
+        self.owners = object.owners;
+        self.labels = object.labels;
+        self.annotations = object.annotations;
+        let mut changed = false;
+        for (watch, json) in object.subject_of {
+            if self.inputs.get(&watch) != Some(&json) {
+                self.inputs.insert(watch, json);
+                changed = true;
+            }
+        }
+        if changed {
+            self.change();
+        }
+        changed
+    }
+
+    /// The input of the mapping has changed.
+    pub(super) fn change(&mut self) {
+        self.mapping.revision += 1;
+        // A mapper that did not claim the object before may claim it now.
+        if matches!(self.life, Life::NotOurs) {
+            self.mapping.watch = None;
+        }
+    }
+
+    /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
+    /// difference.
+    pub(super) fn attach(&mut self, key: AttachedKey, object: AttachedObject) -> bool {
+        if let Some(known) = self.attached.get_mut(&key) {
+            if is_older(&object.resource_version, &known.resource_version)
+                || known.json == object.json
+            {
+                return false;
+            }
+            *known = object;
+            self.change();
+            return true;
+        }
+        let number = hash(&key.uid);
+        if self.omitted.contains(&number) {
+            return false;
+        }
+        self.attached.insert(key, object);
+        if self.attached.len() > ATTACHED_LIMIT
+            && let Some((last, _)) = self.attached.pop_last()
+            && self.omitted.len() < OMITTED_LIMIT
+        {
+            self.omitted.insert(hash(&last.uid));
+        }
+        self.change();
+        true
+    }
+
+    /// How many attached objects are not kept.
+    pub(super) fn omitted(&self) -> u32 {
+        u32::try_from(self.omitted.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The watch to ask: the first that has not declined.
+    pub(super) fn watch(&self) -> Option<WatchId> {
+        self.mapping
+            .watch
+            .or_else(|| self.inputs.keys().next().copied())
+    }
+
+    /// The watch to ask if this one declines.
+    pub(super) fn watch_after(&self, declined: WatchId) -> Option<WatchId> {
+        self.inputs.keys().find(|watch| **watch > declined).copied()
+    }
+
+    /// What the mapper of a watch is given.
+    pub(super) fn input(&self, watch: WatchId) -> Option<MapperSubject> {
+        Some(MapperSubject::Object(ObjectSubject {
+            watch: watch.watch,
+            json: Arc::clone(self.inputs.get(&watch)?),
+            deleted: self.deleted,
+            attached: self
+                .attached
+                .iter()
+                .filter(|(key, _)| key.watch == watch)
+                .map(|(key, object)| Attached {
+                    attachment: key.attachment,
+                    json: Arc::clone(&object.json),
+                })
+                .collect(),
+            omitted: self.omitted(),
+        }))
+    }
+
+    /// Whether the last mapping is of the newest input.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.mapping.mapped == Some(self.mapping.revision)
+    }
+
+    /// The controller of the object; where none is marked, its only owner.
+    pub(super) fn controller(&self) -> Option<&Owner> {
+        controller(&self.owners)
+    }
+}
+
+/// The controller among owners; where none is marked, the only one.
+pub(super) fn controller(owners: &[Owner]) -> Option<&Owner> {
+    owners
+        .iter()
+        .find(|owner| owner.controller)
+        .or(match owners {
+            [only] => Some(only),
+            _ => None,
+        })
+}
+
+/// Whether a resource version is older than a known one. Versions are numbers in every API server there is, and
+/// comparable by rule since Kubernetes 1.35; others are taken as they come.
+pub(super) fn is_older(version: &str, known: &str) -> bool {
+    match (version.parse::<u64>(), known.parse::<u64>()) {
+        (Ok(version), Ok(known)) => version < known,
+        _ => false,
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut number = 0;
+    for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
+        number = number << 8 | u64::from(*byte);
+    }
+    number
+}
