@@ -1,14 +1,29 @@
-//! What a span mapper for lighthouse-telemetry is written with.
+//! What a span mapper needs beside its logic: the contract's types with builders ([`contract`]), lenient
+//! reading of what the host hands over ([`read`]), the parts that Kubernetes objects share ([`object`]),
+//! its Events ([`event`]), and times ([`time`]).
+//!
+//! A mapper is a type that implements [`Mapper`], exported by [`export_mapper!`]. Everything here runs natively
+//! too, so that a mapper is tested with `cargo test`, without WebAssembly. Nothing here reads a clock or keeps
+//! anything between two calls.
 
-/// The contract, as generated from `wit/`.
-#[allow(missing_docs, unsafe_code, clippy::all)]
-pub mod contract {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "span-mapper",
-        pub_export_macro: true,
-        export_macro_name: "export",
-        default_bindings_module: "span_mapper_sdk::contract",
-        generate_all,
-    });
-}
+#[cfg(target_arch = "wasm32")]
+mod allocator;
+pub mod bindings;
+pub mod contract;
+mod describe;
+pub mod event;
+mod mapper;
+pub mod object;
+pub mod read;
+mod span;
+pub mod time;
+mod value;
+
+pub use contract::{
+    Annotation, AnnotationValue, Attached, Attachment, Attribute, AttributeValue, Child,
+    Configuration, Description, Diagnostic, Error, EventKey, LinkTarget, Object, ObjectSource,
+    Outcome, Owner, Parent, Precision, Relation, Remote, Source, Span, SpanEvent, SpanKind,
+    SpanStatus, SpanTree, Subject, Target, Timestamp, TraceStart, Watch, Webhook,
+};
+pub use mapper::{Mapper, log};
+pub use value::IntoAttributeValue;

@@ -1,0 +1,12 @@
+//! The contract as `wit-bindgen` reads it from `wit/`. Use it through [`crate::contract`].
+#![allow(missing_docs, unsafe_code)] // Generated: the canonical ABI passes raw memory.
+#![allow(clippy::all, clippy::pedantic, clippy::indexing_slicing)]
+
+wit_bindgen::generate!({
+    path: "../../wit",
+    world: "span-mapper",
+    additional_derives: [PartialEq],
+    pub_export_macro: true,
+    export_macro_name: "export_component",
+    default_bindings_module: "span_mapper_sdk::bindings",
+});

@@ -1,0 +1,231 @@
+//! Builders for what a mapper returns.
+
+use crate::contract::{
+    Attribute, Child, Diagnostic, EventKey, Link, LinkTarget, Outcome, Owner, Parent, Span,
+    SpanEvent, SpanKind, SpanStatus, SpanTree, Timestamp, TraceStart,
+};
+use crate::value::{self, IntoAttributeValue};
+
+impl Span {
+    /// A span that runs, of kind internal and with status unset. The key identifies it within its tree; the name
+    /// is for people and has low cardinality.
+    #[must_use]
+    pub fn new(key: impl Into<String>, name: impl Into<String>, start: Timestamp) -> Self {
+        Self {
+            key: key.into(),
+            name: name.into(),
+            kind: SpanKind::Internal,
+            start,
+            end: None,
+            status: SpanStatus::Unset,
+            attributes: Vec::new(),
+            events: Vec::new(),
+            links: Vec::new(),
+        }
+    }
+
+    /// The main span of a tree: its key is empty.
+    #[must_use]
+    pub fn main(name: impl Into<String>, start: Timestamp) -> Self {
+        Self::new(String::new(), name, start)
+    }
+
+    /// With this kind.
+    #[must_use]
+    pub fn of_kind(mut self, kind: SpanKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// With this end; none while it runs.
+    #[must_use]
+    pub fn until(mut self, end: Option<Timestamp>) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// With this attribute, if there is a value.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl IntoAttributeValue) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// Sets an attribute, in place of one of the same key. Does nothing if there is no value.
+    pub fn set(&mut self, key: &str, value: impl IntoAttributeValue) {
+        value::set(&mut self.attributes, key, value);
+    }
+
+    /// Marks the span as failed. `error.type` is the class of the error, of low cardinality; the description is
+    /// for people.
+    pub fn fail(&mut self, error_type: &str, description: impl Into<String>) {
+        self.set("error.type", error_type);
+        self.status = SpanStatus::Error(description.into());
+    }
+
+    /// Whether the span is marked as failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.status, SpanStatus::Error(_))
+    }
+
+    /// Adds an event.
+    pub fn record(&mut self, event: SpanEvent) {
+        self.events.push(event);
+    }
+
+    /// Adds a link.
+    pub fn link(&mut self, to: LinkTarget, attributes: Vec<Attribute>) {
+        self.links.push(Link { to, attributes });
+    }
+}
+
+impl SpanEvent {
+    /// An event without attributes.
+    #[must_use]
+    pub fn new(name: impl Into<String>, time: Timestamp) -> Self {
+        Self {
+            name: name.into(),
+            time,
+            attributes: Vec::new(),
+        }
+    }
+
+    /// With this attribute, if there is a value.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl IntoAttributeValue) -> Self {
+        value::set(&mut self.attributes, key, value);
+        self
+    }
+}
+
+impl Attribute {
+    /// An attribute; none if there is no value.
+    #[must_use]
+    pub fn new(key: &str, value: impl IntoAttributeValue) -> Option<Self> {
+        Some(Self {
+            key: key.to_owned(),
+            value: value.into_attribute_value()?,
+        })
+    }
+}
+
+impl Owner {
+    /// The controller owner, whatever its group and kind: its child span of this key, or else its main span.
+    #[must_use]
+    pub fn any(span: impl Into<String>) -> Self {
+        Self {
+            group: None,
+            kind: None,
+            span: span.into(),
+        }
+    }
+
+    /// The controller owner if it is of this group and kind: its child span of this key, or else its main span.
+    #[must_use]
+    pub fn of(group: &str, kind: &str, span: impl Into<String>) -> Self {
+        Self {
+            group: Some(group.to_owned()),
+            kind: Some(kind.to_owned()),
+            span: span.into(),
+        }
+    }
+}
+
+impl Parent {
+    /// The subject starts the trace of this git event.
+    #[must_use]
+    pub fn root_of(event: EventKey) -> Self {
+        Self::Root(TraceStart::Event(event))
+    }
+
+    /// The subject starts a trace of its own.
+    #[must_use]
+    pub fn own_root() -> Self {
+        Self::Root(TraceStart::Subject)
+    }
+}
+
+impl SpanTree {
+    /// A tree of one span, without a parent yet, that must not be annotated yet.
+    #[must_use]
+    pub fn new(service: &str, main: Span) -> Self {
+        Self {
+            run: String::new(),
+            service: service.to_owned(),
+            resource_attributes: Vec::new(),
+            parents: Vec::new(),
+            main,
+            children: Vec::new(),
+            may_annotate: false,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// With one more candidate for the parent; the best comes first.
+    #[must_use]
+    pub fn under(mut self, parent: Parent) -> Self {
+        self.parents.push(parent);
+        self
+    }
+
+    /// With this attribute of the OpenTelemetry resource, if there is a value.
+    #[must_use]
+    pub fn with_resource(mut self, key: &str, value: impl IntoAttributeValue) -> Self {
+        value::set(&mut self.resource_attributes, key, value);
+        self
+    }
+
+    /// With these diagnostics.
+    #[must_use]
+    pub fn with_diagnostics(mut self, diagnostics: Vec<Diagnostic>) -> Self {
+        self.diagnostics.extend(diagnostics);
+        self
+    }
+
+    /// Adds a span below the main span and gives its place, for [`SpanTree::add_under`].
+    pub fn add(&mut self, span: Span) -> u32 {
+        self.add_under(None, span)
+    }
+
+    /// Adds a span below an earlier child, or below the main span, and gives its place.
+    pub fn add_under(&mut self, under: Option<u32>, span: Span) -> u32 {
+        let place = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
+        self.children.push(Child { under, span });
+        place
+    }
+
+    /// Makes the tree well-formed: no span ends before it starts, and no child reaches beyond the span that it
+    /// is under. Events stay where they are: one that lies outside its span says something true.
+    pub fn clamp(&mut self) {
+        clamp_end(&mut self.main);
+        let mut ranges: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
+        for child in &mut self.children {
+            let (start, end) = child
+                .under
+                .and_then(|place| ranges.get(place as usize).copied())
+                .unwrap_or((self.main.start, self.main.end));
+            let span = &mut child.span;
+            span.start = within(span.start, start, end);
+            span.end = span.end.map(|time| within(time, start, end));
+            clamp_end(span);
+            ranges.push((span.start, span.end));
+        }
+    }
+}
+
+/// The time, or the bound that it lies beyond.
+fn within(time: Timestamp, start: Timestamp, end: Option<Timestamp>) -> Timestamp {
+    let time = time.latest(start);
+    end.map_or(time, |end| time.earliest(end))
+}
+
+fn clamp_end(span: &mut Span) {
+    span.end = span.end.map(|end| end.latest(span.start));
+}
+
+impl From<SpanTree> for Outcome {
+    fn from(tree: SpanTree) -> Self {
+        Self::Spans(vec![tree])
+    }
+}
