@@ -16,6 +16,7 @@ mod mapper;
 pub mod object;
 pub mod read;
 mod span;
+pub mod testing;
 pub mod time;
 mod value;
 

@@ -9,6 +9,8 @@ record! {
     pub struct Metadata<'a> {
         /// Its name.
         pub name: Text<'a> = "name",
+        /// The prefix from which the API server made its name; empty if it was given a whole name.
+        pub generate_name: Text<'a> = "generateName",
         /// Its namespace; empty for a cluster-wide object.
         pub namespace: Text<'a> = "namespace",
         /// Its uid.
