@@ -34,6 +34,8 @@ struct Mapper {
 #[derive(Debug)]
 struct WatchEntry {
     watch: Watch,
+    /// Group and kind of the subjects; none for webhooks.
+    subject: Option<GroupKind>,
     projection: Projection,
 }
 
@@ -121,8 +123,8 @@ impl Catalog {
                 watch: number(place),
             };
             let fields = watch.fields.iter().map(String::as_str);
-            let projection = match &watch.source {
-                Source::Webhooks(_) => Projection::of(fields).map_err(pointer)?,
+            let (subject, projection) = match &watch.source {
+                Source::Webhooks(_) => (None, Projection::of(fields).map_err(pointer)?),
                 Source::Objects(source) => {
                     let subject = GroupKind {
                         group: source.group.as_str().into(),
@@ -142,12 +144,17 @@ impl Catalog {
                             .attachments
                             .push(entry);
                     }
-                    Projection::of_object(fields).map_err(pointer)?
+                    let projection = Projection::of_object(fields).map_err(pointer)?;
+                    (Some(subject), projection)
                 }
             };
             let keys = watch.annotations.iter().map(|annotation| &annotation.key);
             self.annotation_keys.extend(keys.cloned());
-            watches.push(WatchEntry { watch, projection });
+            watches.push(WatchEntry {
+                watch,
+                subject,
+                projection,
+            });
         }
         self.mappers.push(Mapper {
             scope: Arc::new(Scope {
@@ -216,6 +223,12 @@ impl Catalog {
         self.mappers
             .get(watch.mapper as usize)
             .map(|mapper| &mapper.scope)
+    }
+
+    /// Group and kind of the subjects of a watch; none for webhooks.
+    #[must_use]
+    pub fn subject_kind(&self, watch: WatchId) -> Option<&GroupKind> {
+        self.entry(watch)?.subject.as_ref()
     }
 
     /// The annotations that the mapper of a watch asks for.

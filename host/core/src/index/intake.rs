@@ -132,14 +132,20 @@ impl Index {
             resource_version: Arc::clone(&object.resource_version),
             json: attached_to.json,
         };
+        let mapped_kind = self.catalog.subject_kind(key.watch);
         let known = match &attached_to.subject {
             SubjectName::Uid(uid) => self.subjects.get(uid),
             SubjectName::Name(kind, namespace, name) => self.named(kind, namespace.as_ref(), name),
         };
-        let Some(uid) = known.map(|subject| Uid::clone(&subject.reference.uid)) else {
+        let Some(known) = known else {
             self.keep_unclaimed(now, attached_to.subject, key, attached);
             return;
         };
+        // One source of Events may serve the watches of several kinds.
+        if mapped_kind != Some(&known.reference.kind) {
+            return;
+        }
+        let uid = Uid::clone(&known.reference.uid);
         self.attach(now, &uid, key, attached);
     }
 
@@ -217,7 +223,9 @@ impl Index {
             };
             self.unclaimed.count = self.unclaimed.count.saturating_sub(objects.len());
             for (key, attached) in objects {
-                subject.attach(key, attached);
+                if self.catalog.subject_kind(key.watch) == Some(&subject.reference.kind) {
+                    subject.attach(key, attached);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use super::event::Job;
 use super::fact::{Annotated, MapRequest, SubjectId, Ticket};
 use super::resolve::{Place, Resolution, Want};
 use super::schedule::Deadline;
-use super::subject::{Finished, Life, Run, Subject};
+use super::subject::{Adopter, Finished, Life, Run, Subject};
 use crate::context::{Mark, SpanContext};
 use crate::description::AnnotationValue;
 use crate::mapping::{
@@ -132,9 +132,9 @@ impl Index {
         if not_ours {
             subject.life = Life::NotOurs;
         }
-        if subject.deleted {
+        if subject.deleted && subject.is_mapped() {
             // It will never have anything to say.
-            self.finish(now, uid, None);
+            self.finish(now, uid, None, !not_ours);
         }
         for run in &runs {
             if let Resolution::Resolved(Place {
@@ -185,7 +185,7 @@ impl Index {
                 },
                 None => Run {
                     tree,
-                    resolution: Resolution::Pending,
+                    resolution: Resolution::Pending(None),
                     ended: ended.then_some(now),
                     ended_at_first_sight: is_first && ended && !deleted,
                     exported: false,
@@ -256,7 +256,7 @@ impl Index {
                 let old = Bounds::of(&run.tree).end.plus(window) < subject.first_seen;
                 place.too_old |= run.ended_at_first_sight && old;
             }
-            pending |= found.resolution == Resolution::Pending;
+            pending |= found.resolution.is_pending();
             if let Resolution::Resolved(place) = &found.resolution
                 && let Some(key) = &place.event
                 && !place.too_old
@@ -356,7 +356,7 @@ impl Index {
         };
         let due: Vec<usize> = (0..)
             .zip(runs)
-            .filter(|(_, run)| is_due(run) && run.resolution != Resolution::Pending)
+            .filter(|(_, run)| is_due(run) && !run.resolution.is_pending())
             .map(|(place, _)| place)
             .collect();
         for place in due {
@@ -377,14 +377,16 @@ impl Index {
         let observed = run.ended;
         let mut spans = Vec::new();
         let mut job = None;
+        let mut is_orphan = false;
         match &run.resolution {
-            Resolution::Pending => return,
+            Resolution::Pending(_) => return,
             Resolution::Unrelated => self.counts.unrelated += 1,
             Resolution::Resolved(place) if place.too_old => self.counts.too_old += 1,
             Resolution::Resolved(place) => {
                 let bounds = Bounds::of(&run.tree);
                 spans = self.assemble(subject, run, place, bounds);
-                if place.orphan.is_some() {
+                is_orphan = place.orphan.is_some();
+                if is_orphan {
                     self.counts.orphans_exported += 1;
                 }
                 let created = subject.created.unwrap_or(bounds.start);
@@ -409,6 +411,8 @@ impl Index {
             self.effects.push(Effect::Export(spans));
         }
         if let (Some((key, job)), Some(observed)) = (job, observed) {
+            // Orphans of one parent give up one by one.
+            let observed = if is_orphan { self.now } else { observed };
             self.job_exported(&key, uid, observed, job);
         }
     }
@@ -422,7 +426,7 @@ impl Index {
     ) -> Vec<crate::span::Span> {
         let tree = &run.tree;
         let mut marks = Vec::new();
-        if place.orphan.is_some() {
+        if place.orphan.is_some() || place.cyclic {
             marks.push(Attribute::new(marks::ORPHAN, true));
         }
         if tree.main.end.is_none() {
@@ -491,9 +495,9 @@ impl Index {
         }
         let context = runs.last().and_then(|run| match &run.resolution {
             Resolution::Resolved(place) => Some(place.adopter()),
-            Resolution::Pending | Resolution::Unrelated => None,
+            Resolution::Pending(_) | Resolution::Unrelated => None,
         });
-        self.finish(now, uid, context);
+        self.finish(now, uid, context, false);
         let waiting = self
             .names
             .waiting_for(&Want::Uid(Uid::clone(uid)))
@@ -502,7 +506,7 @@ impl Index {
     }
 
     /// Keeps of an object only what its children need.
-    fn finish(&mut self, now: Time, uid: &Uid, context: Option<super::subject::Adopter>) {
+    fn finish(&mut self, now: Time, uid: &Uid, context: Option<Adopter>, waited: bool) {
         self.set_waits(uid, BTreeSet::new());
         self.pending.remove(uid);
         let Some(subject) = self.subjects.get_mut(uid) else {
@@ -514,6 +518,7 @@ impl Index {
         };
         subject.life = Life::Finished(Finished {
             context,
+            waited,
             keys: keys.into_iter().map(Box::from).collect(),
             latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
         });
@@ -637,7 +642,7 @@ impl Index {
 fn event_of(resolution: &Resolution) -> Option<&crate::identity::TraceKey> {
     match resolution {
         Resolution::Resolved(place) => place.event.as_ref(),
-        Resolution::Pending | Resolution::Unrelated => None,
+        Resolution::Pending(_) | Resolution::Unrelated => None,
     }
 }
 

@@ -226,3 +226,6 @@ impl Index {
         self.wake_at = next;
     }
 }
+
+#[cfg(test)]
+mod tests;

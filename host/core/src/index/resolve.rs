@@ -21,12 +21,18 @@ const CHAIN_LIMIT: usize = 16;
 /// Whether and where a tree hangs.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Resolution {
-    /// The best parent that is possible is not known yet.
-    Pending,
+    /// The best parent that is possible is not known yet, or has no place itself. With its uid, where that is known.
+    Pending(Option<Uid>),
     /// The parent is known.
     Resolved(Place),
     /// No parent is possible: the object belongs to no trace.
     Unrelated,
+}
+
+impl Resolution {
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending(_))
+    }
 }
 
 /// Where a tree hangs.
@@ -47,6 +53,8 @@ pub(super) struct Place {
     pub(super) received: Option<Time>,
     /// The deadline passed before the parent was known.
     pub(super) orphan: Option<Missing>,
+    /// Its owners go round in a circle, which is broken here.
+    pub(super) cyclic: bool,
     /// All above ended before the replay window.
     pub(super) too_old: bool,
 }
@@ -109,8 +117,20 @@ pub(super) struct Found {
 /// What came of one candidate.
 enum Candidate {
     Parent(Adopter, Uid),
-    Pending(Missing),
+    /// It is known and will have a place, if only by its own deadline.
+    Placeless(Uid),
+    Missing(Missing),
+    /// It hangs below the very object; of all in the circle, that is the one that starts a trace.
+    Circle,
     Void,
+}
+
+/// What remains to be decided after the candidates were tried.
+#[derive(Default)]
+struct Open {
+    placeless: Option<Uid>,
+    missing: Option<Missing>,
+    cyclic: bool,
 }
 
 /// Collects while candidates are tried.
@@ -144,12 +164,13 @@ impl Index {
             repeats: None,
             received: None,
             orphan: None,
+            cyclic: false,
             too_old: false,
         };
         let own_trace = TraceKey::object(uid);
         let mut repeats = subject.repeats;
         let mut repeated = repeats.is_some();
-        let mut missing = None;
+        let mut open = Open::default();
         let mut resolution = Resolution::Unrelated;
         for parent in &tree.parents {
             let found = match parent {
@@ -194,20 +215,31 @@ impl Index {
                         Origin::Foreign => Some(place(context.trace_id, Some(context.span_id), 1)),
                     }
                 }),
-                Parent::Owner(owner) => search.owner(owner).place(&mut missing, &place),
-                Parent::Target(target) => search.target(target).place(&mut missing, &place),
-                Parent::Labelled(labels) => search.labelled(labels).place(&mut missing, &place),
+                Parent::Owner(owner) => search.owner(owner).place(&mut open, &place),
+                Parent::Target(target) => search.target(target).place(&mut open, &place),
+                Parent::Labelled(labels) => search.labelled(labels).place(&mut open, &place),
             };
             if let Some(found) = found {
                 resolution = Resolution::Resolved(found);
                 break;
             }
-            if missing.is_some() && !expired {
-                resolution = Resolution::Pending;
+            if open.placeless.is_some() {
+                resolution = Resolution::Pending(open.placeless.take());
+                break;
+            }
+            if let Some(missing) = &open.missing
+                && !expired
+            {
+                resolution = Resolution::Pending(missing.uid.clone());
                 break;
             }
         }
-        if let (Resolution::Unrelated, Some(missing)) = (&resolution, missing) {
+        if resolution == Resolution::Unrelated && open.cyclic {
+            resolution = Resolution::Resolved(Place {
+                cyclic: true,
+                ..place(own_trace.trace_id(), None, 0)
+            });
+        } else if let (Resolution::Unrelated, Some(missing)) = (&resolution, open.missing) {
             resolution = Resolution::Resolved(Place {
                 event: Some(missing.trace()),
                 orphan: Some(missing.clone()),
@@ -276,7 +308,7 @@ impl Candidate {
     /// The place below this parent. Of the parents that are missing, remembers the best.
     fn place(
         self,
-        missing: &mut Option<Missing>,
+        open: &mut Open,
         place: &impl Fn(crate::identity::TraceId, Option<SpanId>, u32) -> Place,
     ) -> Option<Place> {
         match self {
@@ -290,8 +322,16 @@ impl Candidate {
                     adopter.depth.saturating_add(1),
                 )
             }),
-            Self::Pending(parent) => {
-                missing.get_or_insert(parent);
+            Self::Placeless(uid) => {
+                open.placeless = Some(uid);
+                None
+            }
+            Self::Missing(parent) => {
+                open.missing.get_or_insert(parent);
+                None
+            }
+            Self::Circle => {
+                open.cyclic = true;
                 None
             }
             Self::Void => None,
@@ -321,11 +361,11 @@ impl Search<'_> {
                     subject.owners.as_slice()
                 }
                 None if self.index.catalog.maps(&owner.kind) => {
-                    return Candidate::Pending(self.missing(&owner));
+                    return Candidate::Missing(self.missing(&owner));
                 }
                 None => match self.index.lookups.get(&owner.uid) {
                     Some(Some(owners)) => owners.as_slice(),
-                    Some(None) => return Candidate::Pending(self.missing(&owner)),
+                    Some(None) => return Candidate::Missing(self.missing(&owner)),
                     None => {
                         self.fetch.push(ObjectReference {
                             kind: owner.kind.clone(),
@@ -334,7 +374,7 @@ impl Search<'_> {
                             name: Arc::clone(&owner.name),
                             uid: Uid::clone(&owner.uid),
                         });
-                        return Candidate::Pending(self.missing(&owner));
+                        return Candidate::Missing(self.missing(&owner));
                     }
                 },
             };
@@ -385,7 +425,7 @@ impl Search<'_> {
         };
         match subject {
             Some(subject) => self.known(subject, &target.span),
-            None if self.index.catalog.maps(&kind) => Candidate::Pending(missing),
+            None if self.index.catalog.maps(&kind) => Candidate::Missing(missing),
             None => Candidate::Void,
         }
     }
@@ -419,7 +459,7 @@ impl Search<'_> {
         self.wants.insert(want);
         match subject {
             Some(subject) => self.known(subject, &wanted.span),
-            None if self.index.catalog.maps(&kind) => Candidate::Pending(Missing {
+            None if self.index.catalog.maps(&kind) => Candidate::Missing(Missing {
                 kind,
                 namespace: self.subject.reference.namespace.clone(),
                 name: format!("{key}={value}").into(),
@@ -433,53 +473,59 @@ impl Search<'_> {
     fn known(&mut self, subject: &Subject, span: &str) -> Candidate {
         self.wants
             .insert(Want::Uid(Uid::clone(&subject.reference.uid)));
-        if self.hangs_below(subject) {
-            return Candidate::Void;
+        let uid = &subject.reference.uid;
+        match self.circle(subject) {
+            Some(true) => return Candidate::Circle,
+            Some(false) => return Candidate::Placeless(Uid::clone(uid)),
+            None => {}
         }
         if let Some(adopter) = self.index.adopter(subject, span, self.start) {
-            return Candidate::Parent(adopter, Uid::clone(&subject.reference.uid));
+            return Candidate::Parent(adopter, Uid::clone(uid));
         }
-        let hopeless = match &subject.life {
-            Life::NotOurs | Life::Finished(_) => true,
-            Life::Unknown => false,
-            Life::Runs(runs) => {
-                !runs.is_empty()
-                    && runs
-                        .iter()
-                        .all(|run| run.resolution == Resolution::Unrelated)
+        match &subject.life {
+            Life::NotOurs => Candidate::Void,
+            Life::Finished(finished) if !finished.waited => Candidate::Void,
+            Life::Finished(_) => Candidate::Missing(Missing {
+                kind: subject.reference.kind.clone(),
+                namespace: subject.reference.namespace.clone(),
+                name: Arc::clone(&subject.reference.name),
+                uid: Some(Uid::clone(uid)),
+            }),
+            Life::Runs(runs)
+                if runs
+                    .iter()
+                    .all(|run| run.resolution == Resolution::Unrelated) =>
+            {
+                Candidate::Void
             }
-        };
-        if hopeless {
-            return Candidate::Void;
+            Life::Unknown | Life::Runs(_) => Candidate::Placeless(Uid::clone(uid)),
         }
-        Candidate::Pending(Missing {
-            kind: subject.reference.kind.clone(),
-            namespace: subject.reference.namespace.clone(),
-            name: Arc::clone(&subject.reference.name),
-            uid: Some(Uid::clone(&subject.reference.uid)),
-        })
     }
 
-    /// Whether an object hangs below the one whose parent is sought: owner references can be cyclic.
-    fn hangs_below(&self, candidate: &Subject) -> bool {
+    /// Whether a candidate hangs below the object whose parent is sought: owner references can go round in a circle.
+    /// If so, whether that object is the one of them that starts the trace: the one with the least uid, so that
+    /// each of them comes to the same answer.
+    fn circle(&self, candidate: &Subject) -> Option<bool> {
+        let own = &self.subject.reference.uid;
         let mut subject = candidate;
+        let mut least = own;
         for _ in 0..CHAIN_LIMIT {
-            if subject.reference.uid == self.subject.reference.uid {
-                return true;
+            let uid = &subject.reference.uid;
+            if uid == own {
+                return Some(least == own);
             }
+            least = least.min(uid);
             let Life::Runs(runs) = &subject.life else {
-                return false;
+                return None;
             };
             let parent = runs.iter().find_map(|run| match &run.resolution {
                 Resolution::Resolved(place) => place.parent_object.as_ref(),
-                Resolution::Pending | Resolution::Unrelated => None,
-            });
-            let Some(parent) = parent.and_then(|uid| self.index.subjects.get(uid)) else {
-                return false;
-            };
-            subject = parent;
+                Resolution::Pending(uid) => uid.as_ref(),
+                Resolution::Unrelated => None,
+            })?;
+            subject = self.index.subjects.get(parent)?;
         }
-        true
+        None
     }
 
     fn missing(&self, owner: &Owner) -> Missing {

@@ -104,6 +104,8 @@ pub(super) struct Run {
 pub(super) struct Finished {
     /// Where children hang; none if the object belongs to no trace.
     pub(super) context: Option<Adopter>,
+    /// Its mapper wanted to wait until it was gone: it should have had a place, but never will.
+    pub(super) waited: bool,
     /// Keys of the child spans that an object may hang under.
     pub(super) keys: Box<[Box<str>]>,
     /// When the newest attached object that was exported with it was created.
