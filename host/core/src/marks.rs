@@ -9,7 +9,7 @@ pub const TRACE_KEY: &str = "lighthouse.telemetry.trace.key";
 /// `true` on the main span of an object whose parent did not turn up before the deadline.
 pub const ORPHAN: &str = "lighthouse.telemetry.orphan";
 /// Where the end of a span comes from if not from the object: `deleted` (the object was deleted before it ended; the
-/// latest time known of it) or `parent` (the span had not ended when its object had).
+/// latest time known of it), `latest` (the object tells no more of this run; the latest time known of it) or `parent` (the span had not ended when its object had).
 pub const END: &str = "lighthouse.telemetry.end";
 /// `failed` on the plain span of an object that its mapper could not map.
 pub const MAPPING: &str = "lighthouse.telemetry.mapping";

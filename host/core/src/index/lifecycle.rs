@@ -1,33 +1,27 @@
-//! The way of an object: mapped, placed in a trace, annotated, ended, settled, exported.
+//! The way of an object: mapped, and placed in a trace.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Index;
-use super::assemble::{self, Assembly, Bounds};
-use super::effect::{Annotate, Effect};
+use super::assemble::Bounds;
+use super::effect::Effect;
 use super::event::Job;
-use super::fact::{Annotated, MapRequest, SubjectId, Ticket};
+use super::fact::{MapRequest, SubjectId, Ticket};
 use super::resolve::{Place, Resolution, Want};
 use super::schedule::Deadline;
-use super::subject::{Adopter, Finished, Life, Run, Subject};
-use crate::context::{Mark, SpanContext};
-use crate::description::AnnotationValue;
+use super::subject::{Life, Run, Subject};
+use crate::identity::TraceKey;
 use crate::mapping::{
-    Attribute, Child, LinkTarget, MappedLink, MappedSpan, Outcome, OwnerParent, Parent, SpanKind,
-    SpanStatus, SpanTree, Timestamp, TraceStart,
+    Attribute, Child, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree,
+    Timestamp, TraceStart,
 };
 use crate::marks;
 use crate::object::{Uid, WatchId};
-use crate::span::Link;
 use crate::time::{Precision, Time};
 
 /// An object that changes all the time is mapped at most so often until it ends.
 const MAPPING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Spans that are at most so far from the root are annotated first: the event's jobs and what they start.
-const URGENT_DEPTH: u32 = 2;
 
 impl Index {
     /// Asks for a mapping of an object that has changed: at once if the last is long enough ago.
@@ -227,7 +221,7 @@ impl Index {
     }
 
     /// Finds out where an object hangs; says whether that has changed.
-    fn place(&mut self, now: Time, uid: &Uid) -> bool {
+    pub(super) fn place(&mut self, now: Time, uid: &Uid) -> bool {
         let Some(subject) = self.subjects.get(uid) else {
             return false;
         };
@@ -322,336 +316,21 @@ impl Index {
             self.export_ended(now, uid, false);
         }
     }
-
-    /// Exports the runs of an object that have ended and settled, as soon as they are mapped for the last time. `at_once`: does not wait for the settle window
-    /// nor for another mapping.
-    pub(super) fn export_ended(&mut self, now: Time, uid: &Uid, at_once: bool) {
-        let settle = self.settings.settle;
-        let Some(subject) = self.subjects.get(uid) else {
-            return;
-        };
-        let Life::Runs(runs) = &subject.life else {
-            return;
-        };
-        let is_due = |run: &Run| {
-            let settled = |ended: Time| at_once || ended.plus(settle) <= now;
-            !run.exported && run.ended.is_some_and(settled)
-        };
-        if !runs.iter().any(is_due) {
-            return;
-        }
-        if !subject.is_mapped() && !at_once {
-            self.map_now(now, uid);
-            return;
-        }
-        let expired = subject.first_seen.plus(self.settings.orphan_deadline) <= now;
-        if expired && self.pending.contains(uid) {
-            self.place(now, uid);
-        }
-        let Some(subject) = self.subjects.get(uid) else {
-            return;
-        };
-        let Life::Runs(runs) = &subject.life else {
-            return;
-        };
-        let due: Vec<usize> = (0..)
-            .zip(runs)
-            .filter(|(_, run)| is_due(run) && !run.resolution.is_pending())
-            .map(|(place, _)| place)
-            .collect();
-        for place in due {
-            self.export_run(uid, place);
-        }
-        self.finish_if_exported(now, uid);
-    }
-
-    /// Exports a run whose place is known.
-    fn export_run(&mut self, uid: &Uid, number: usize) {
-        let Some(subject) = self.subjects.get(uid) else {
-            return;
-        };
-        let Life::Runs(runs) = &subject.life else {
-            return;
-        };
-        let Some(run) = runs.get(number) else { return };
-        let observed = run.ended;
-        let mut spans = Vec::new();
-        let mut job = None;
-        let mut is_orphan = false;
-        match &run.resolution {
-            Resolution::Pending(_) => return,
-            Resolution::Unrelated => self.counts.unrelated += 1,
-            Resolution::Resolved(place) if place.too_old => self.counts.too_old += 1,
-            Resolution::Resolved(place) => {
-                let bounds = Bounds::of(&run.tree);
-                spans = self.assemble(subject, run, place, bounds);
-                is_orphan = place.orphan.is_some();
-                if is_orphan {
-                    self.counts.orphans_exported += 1;
-                }
-                let created = subject.created.unwrap_or(bounds.start);
-                job = place.event.clone().map(|key| {
-                    let job = Job {
-                        created: created.min(bounds.start),
-                        failed: is_failed(&run.tree),
-                        end: Some(bounds.end),
-                    };
-                    (key, job)
-                });
-            }
-        }
-        if let Some(subject) = self.subjects.get_mut(uid)
-            && let Life::Runs(runs) = &mut subject.life
-            && let Some(run) = runs.get_mut(number)
-        {
-            run.exported = true;
-        }
-        if !spans.is_empty() {
-            self.counts.spans_exported += spans.len() as u64;
-            self.effects.push(Effect::Export(spans));
-        }
-        if let (Some((key, job)), Some(observed)) = (job, observed) {
-            // Orphans of one parent give up one by one.
-            let observed = if is_orphan { self.now } else { observed };
-            self.job_exported(&key, uid, observed, job);
-        }
-    }
-
-    fn assemble(
-        &self,
-        subject: &Subject,
-        run: &Run,
-        place: &Place,
-        bounds: Bounds,
-    ) -> Vec<crate::span::Span> {
-        let tree = &run.tree;
-        let mut marks = Vec::new();
-        if place.orphan.is_some() || place.cyclic {
-            marks.push(Attribute::new(marks::ORPHAN, true));
-        }
-        if tree.main.end.is_none() {
-            marks.push(Attribute::new(marks::END, "deleted"));
-        }
-        if subject.omitted() > 0 {
-            marks.push(Attribute::new(marks::OMITTED, i64::from(subject.omitted())));
-        }
-        let spans =
-            std::iter::once(&tree.main).chain(tree.children.iter().map(|child| &child.span));
-        let mut links: Vec<(Vec<Link>, u32)> = spans
-            .map(|span| self.links(subject, span.start.time, &span.links))
-            .collect();
-        if let (Some(context), Some((main, _))) = (place.repeats, links.first_mut()) {
-            main.push(Link {
-                trace_id: context.trace_id,
-                span_id: context.span_id,
-                attributes: Vec::new(),
-            });
-        }
-        let scope = subject
-            .mapping
-            .watch
-            .and_then(|watch| self.catalog.scope(watch));
-        assemble::spans(Assembly {
-            uid: &subject.reference.uid,
-            tree,
-            own: place.own,
-            parent: place.parent,
-            scope: &scope.cloned().unwrap_or_else(assemble::host_scope),
-            cluster_name: self.settings.cluster_name.as_deref(),
-            bounds,
-            links,
-            marks,
-        })
-    }
-
-    /// The links whose targets are known, and how many are not.
-    fn links(&self, subject: &Subject, start: Time, links: &[MappedLink]) -> (Vec<Link>, u32) {
-        let mut known = Vec::with_capacity(links.len());
-        let mut unknown = 0;
-        for link in links {
-            match self.link_target(subject, start, &link.to) {
-                Some(context) => known.push(Link {
-                    trace_id: context.trace_id,
-                    span_id: context.span_id,
-                    attributes: link.attributes.clone(),
-                }),
-                None => unknown += 1,
-            }
-        }
-        (known, unknown)
-    }
-
-    /// An object that has exported all its runs is finished, if it runs but once or is gone.
-    fn finish_if_exported(&mut self, now: Time, uid: &Uid) {
-        let Some(subject) = self.subjects.get(uid) else {
-            return;
-        };
-        let Life::Runs(runs) = &subject.life else {
-            return;
-        };
-        let once = runs.iter().all(|run| run.tree.run.is_empty());
-        if !runs.iter().all(|run| run.exported) || !(once || subject.deleted) {
-            return;
-        }
-        let context = runs.last().and_then(|run| match &run.resolution {
-            Resolution::Resolved(place) => Some(place.adopter()),
-            Resolution::Pending(_) | Resolution::Unrelated => None,
-        });
-        self.finish(now, uid, context, false);
-        let waiting = self
-            .names
-            .waiting_for(&Want::Uid(Uid::clone(uid)))
-            .collect();
-        self.place_all(now, waiting);
-    }
-
-    /// Keeps of an object only what its children need.
-    fn finish(&mut self, now: Time, uid: &Uid, context: Option<Adopter>, waited: bool) {
-        self.set_waits(uid, BTreeSet::new());
-        self.pending.remove(uid);
-        let Some(subject) = self.subjects.get_mut(uid) else {
-            return;
-        };
-        let keys = match &subject.life {
-            Life::Runs(runs) => keys(runs),
-            _ => Vec::new(),
-        };
-        subject.life = Life::Finished(Finished {
-            context,
-            waited,
-            keys: keys.into_iter().map(Box::from).collect(),
-            latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
-        });
-        subject.inputs.clear();
-        subject.attached.clear();
-        subject.annotations.clear();
-        subject.owners = Vec::new();
-        if subject.deleted {
-            self.schedule.add(
-                now.plus(super::intake::MEMORY),
-                Deadline::Forget(Uid::clone(uid)),
-            );
-        }
-    }
-
-    /// Asks for the annotations of an object, when it is safe and they are not there yet.
-    pub(super) fn annotate(&mut self, uid: &Uid) {
-        let Some(subject) = self.subjects.get_mut(uid) else {
-            return;
-        };
-        let Life::Runs(runs) = &subject.life else {
-            return;
-        };
-        // Of several runs the one that is under way, else the last.
-        let run = runs
-            .iter()
-            .rev()
-            .find(|run| run.ended.is_none())
-            .or(runs.last());
-        let Some(run) = run else { return };
-        let Resolution::Resolved(place) = &run.resolution else {
-            return;
-        };
-        if subject.deleted
-            || !run.tree.may_annotate
-            || run.ended_at_first_sight
-            || place.orphan.is_some()
-            || subject.annotated == Some(place.own)
-        {
-            return;
-        }
-        let Some(watch) = subject.mapping.watch else {
-            return;
-        };
-        let mut annotations = Vec::new();
-        for annotation in self.catalog.annotations(watch) {
-            let key = annotation.key.as_str();
-            let present = subject.annotations.get(key).map(|value| &**value);
-            let wanted = match annotation.value {
-                AnnotationValue::Traceparent => place.own.traceparent(),
-                AnnotationValue::TraceId => place.own.trace_id.to_string(),
-                AnnotationValue::Tracestate => {
-                    // The time of receipt may have become known since; that is not worth a patch.
-                    let mark = present.and_then(Mark::parse);
-                    if mark.is_some_and(|mark| mark.span_id == place.own.span_id) {
-                        continue;
-                    }
-                    place.own.tracestate(place.received)
-                }
-            };
-            if present != Some(wanted.as_str()) {
-                annotations.push((Arc::from(key), Arc::from(wanted)));
-            }
-        }
-        let urgent = place.depth <= URGENT_DEPTH;
-        subject.annotated = Some(place.own);
-        if !annotations.is_empty() {
-            self.effects.push(Effect::Annotate(Annotate {
-                object: subject.reference.clone(),
-                annotations,
-                urgent,
-            }));
-        }
-    }
-
-    /// Annotations were set, or never will be.
-    pub(super) fn annotated(&mut self, annotated: Annotated) {
-        match annotated {
-            Annotated::Done => self.counts.annotated += 1,
-            Annotated::Impossible => self.counts.not_annotated += 1,
-        }
-    }
-
-    fn link_target(
-        &self,
-        subject: &Subject,
-        start: Time,
-        target: &LinkTarget,
-    ) -> Option<SpanContext> {
-        use crate::identity::TraceKey;
-        let root = |key: TraceKey| SpanContext {
-            trace_id: key.trace_id(),
-            span_id: key.root_span_id(),
-        };
-        match target {
-            LinkTarget::Event(key) => Some(root(TraceKey::event(key))),
-            LinkTarget::PullRequest(pull_request) => {
-                Some(root(TraceKey::pull_request(pull_request)))
-            }
-            LinkTarget::Traceparent(text) => SpanContext::parse(text),
-            LinkTarget::Target(target) => {
-                let known = match &target.uid {
-                    Some(uid) => self.subjects.get(uid.as_str()),
-                    None => {
-                        let kind = crate::object::GroupKind {
-                            group: target.group.as_str().into(),
-                            kind: target.kind.as_str().into(),
-                        };
-                        let namespace = target.namespace.as_deref().map(Arc::from);
-                        let namespace = namespace.or(subject.reference.namespace.clone());
-                        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
-                    }
-                };
-                let adopter = self.adopter(known?, &target.span, start)?;
-                Some(adopter.context)
-            }
-        }
-    }
 }
 
-fn event_of(resolution: &Resolution) -> Option<&crate::identity::TraceKey> {
+fn event_of(resolution: &Resolution) -> Option<&TraceKey> {
     match resolution {
         Resolution::Resolved(place) => place.event.as_ref(),
         Resolution::Pending(_) | Resolution::Unrelated => None,
     }
 }
 
-fn is_failed(tree: &SpanTree) -> bool {
+pub(super) fn is_failed(tree: &SpanTree) -> bool {
     matches!(tree.main.status, SpanStatus::Error(_))
 }
 
 /// Keys of the child spans that other objects may hang under.
-fn keys(runs: &[Run]) -> Vec<String> {
+pub(super) fn keys(runs: &[Run]) -> Vec<String> {
     let children = runs.iter().flat_map(|run| &run.tree.children);
     children
         .map(|child: &Child| child.span.key.clone())

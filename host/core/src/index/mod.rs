@@ -1,12 +1,14 @@
 //! Facts in, effects out.
 //!
 //! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
-//! parent, [`lifecycle`] waits for its end, [`assemble`] makes it spans. Git events, which are no objects, are in
+//! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`assemble`] makes it spans. Git events, which are no objects, are in
 //! [`event`].
 
+mod annotate;
 mod assemble;
 mod effect;
 mod event;
+mod export;
 mod fact;
 mod intake;
 mod lifecycle;

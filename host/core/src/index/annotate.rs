@@ -1,0 +1,85 @@
+//! Which annotations an object should carry.
+
+use std::sync::Arc;
+
+use super::Index;
+use super::effect::{Annotate, Effect};
+use super::fact::Annotated;
+use super::resolve::Resolution;
+use super::subject::Life;
+use crate::context::Mark;
+use crate::description::AnnotationValue;
+use crate::object::Uid;
+
+/// Spans that are at most so far from the root are annotated first: the event's jobs and what they start.
+const URGENT_DEPTH: u32 = 2;
+
+impl Index {
+    /// Asks for the annotations of an object, when it is safe and they are not there yet.
+    pub(super) fn annotate(&mut self, uid: &Uid) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let Life::Runs(runs) = &subject.life else {
+            return;
+        };
+        // Of several runs the one that is under way, else the last.
+        let run = runs
+            .iter()
+            .rev()
+            .find(|run| run.ended.is_none())
+            .or(runs.last());
+        let Some(run) = run else { return };
+        let Resolution::Resolved(place) = &run.resolution else {
+            return;
+        };
+        if subject.deleted
+            || !run.tree.may_annotate
+            || run.ended_at_first_sight
+            || place.orphan.is_some()
+            || subject.annotated == Some(place.own)
+        {
+            return;
+        }
+        let Some(watch) = subject.mapping.watch else {
+            return;
+        };
+        let mut annotations = Vec::new();
+        for annotation in self.catalog.annotations(watch) {
+            let key = annotation.key.as_str();
+            let present = subject.annotations.get(key).map(|value| &**value);
+            let wanted = match annotation.value {
+                AnnotationValue::Traceparent => place.own.traceparent(),
+                AnnotationValue::TraceId => place.own.trace_id.to_string(),
+                AnnotationValue::Tracestate => {
+                    // The time of receipt may have become known since; that is not worth a patch.
+                    let mark = present.and_then(Mark::parse);
+                    if mark.is_some_and(|mark| mark.span_id == place.own.span_id) {
+                        continue;
+                    }
+                    place.own.tracestate(place.received)
+                }
+            };
+            if present != Some(wanted.as_str()) {
+                annotations.push((Arc::from(key), Arc::from(wanted)));
+            }
+        }
+        let urgent = place.depth <= URGENT_DEPTH;
+        subject.annotated = Some(place.own);
+        if !annotations.is_empty() {
+            self.effects.push(Effect::Annotate(Annotate {
+                object: subject.reference.clone(),
+                annotations,
+                urgent,
+            }));
+        }
+    }
+
+    /// Annotations were set, or never will be.
+    pub(super) fn annotated(&mut self, annotated: Annotated) {
+        match annotated {
+            Annotated::Done => self.counts.annotated += 1,
+            Annotated::Impossible => self.counts.not_annotated += 1,
+        }
+    }
+}
