@@ -48,7 +48,7 @@ record! {
         /// When it happened first, to the microsecond; only in Events of the newer kind.
         pub time: Time = "eventTime",
         /// How often, in Events of the newer kind.
-        pub series: Series<'a> = "series",
+        pub series: Series = "series",
         /// How often, in Events of the older kind.
         pub count: Integer = "count",
         /// `Normal` or `Warning`.
@@ -78,13 +78,11 @@ record! {
     }
 
     /// Repetitions of an Event of the newer kind.
-    pub struct Series<'a> {
+    pub struct Series {
         /// How often.
         pub count: Integer = "count",
         /// When last.
         pub last: Time = "lastObservedTime",
-        /// Unused; a state in old versions.
-        pub state: Text<'a> = "state",
     }
 }
 

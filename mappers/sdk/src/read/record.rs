@@ -57,7 +57,7 @@ pub fn prefix_since(count: usize, key: &str) {
 /// use span_mapper_sdk::read::{self, Integer, List, Text};
 ///
 /// span_mapper_sdk::record! {
-///     /// A state.
+///     /// A state. Without texts it needs no lifetime.
 ///     pub struct State<'a> {
 ///         /// Why.
 ///         pub reason: Text<'a> = "reason",
@@ -75,26 +75,41 @@ pub fn prefix_since(count: usize, key: &str) {
 /// ```
 #[macro_export]
 macro_rules! record {
-    ($(
+    () => {};
+    (
         $(#[$attribute:meta])*
-        $visibility:vis struct $name:ident<$life:lifetime> {
-            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $type:ty = $key:literal),* $(,)?
+        $visibility:vis struct $name:ident<$life:lifetime> { $($fields:tt)* }
+        $($more:tt)*
+    ) => {
+        $crate::record!(@struct $life [$name<$life>] [$(#[$attribute])* $visibility struct $name<$life>] $name { $($fields)* });
+        $crate::record!($($more)*);
+    };
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $name:ident { $($fields:tt)* }
+        $($more:tt)*
+    ) => {
+        $crate::record!(@struct 'json [$name] [$(#[$attribute])* $visibility struct $name] $name { $($fields)* });
+        $crate::record!($($more)*);
+    };
+    (
+        @struct $life:lifetime [$type:ty] [$($head:tt)*] $name:ident {
+            $($(#[$field_attribute:meta])* $field_visibility:vis $field:ident: $field_type:ty = $key:literal),* $(,)?
         }
-    )*) => {$(
-        $(#[$attribute])*
+    ) => {
         #[derive(Clone, Debug, Default, PartialEq)]
-        $visibility struct $name<$life> {
-            $($(#[$field_attribute])* $field_visibility $field: $type,)*
+        $($head)* {
+            $($(#[$field_attribute])* $field_visibility $field: $field_type,)*
         }
 
-        impl<$life> $crate::read::serde::Deserialize<$life> for $name<$life> {
+        impl<$life> $crate::read::serde::Deserialize<$life> for $type {
             fn deserialize<D: $crate::read::serde::Deserializer<$life>>(
                 deserializer: D,
             ) -> ::core::result::Result<Self, D::Error> {
                 struct Visitor;
 
                 impl<$life> $crate::read::serde::de::Visitor<$life> for Visitor {
-                    type Value = $name<$life>;
+                    type Value = $type;
 
                     fn expecting(&self, formatter: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                         formatter.write_str("an object")
@@ -128,7 +143,7 @@ macro_rules! record {
                 deserializer.deserialize_any(Visitor)
             }
         }
-    )*};
+    };
 }
 
 /// The visits of a lenient visitor that mean: something else stands here, so take the default and note it.

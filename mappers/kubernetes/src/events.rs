@@ -1,0 +1,140 @@
+//! The Pod's Events, and the span events of its main span: every Event, termination and condition.
+
+use span_mapper_sdk::event::{self, Event};
+use span_mapper_sdk::{Diagnostic, Object, Span, SpanEvent, Timestamp, read};
+
+use crate::container::Container;
+use crate::resource::Pod;
+
+/// An Event and when it happened first.
+#[derive(Clone, Debug)]
+pub struct Seen<'e> {
+    pub time: Timestamp,
+    /// The container it is about.
+    pub container: Option<&'e str>,
+    pub event: &'e Event<'e>,
+}
+
+impl<'e> Seen<'e> {
+    /// Why it was written.
+    pub fn reason(&self) -> &'e str {
+        self.event.reason.as_str()
+    }
+
+    /// When it happened last.
+    pub fn last(&self) -> Timestamp {
+        self.event
+            .ended()
+            .map_or(self.time, |end| end.latest(self.time))
+    }
+}
+
+/// Reads the Events that came along.
+pub fn read<'o>(object: &'o Object, diagnostics: &mut Vec<Diagnostic>) -> Vec<Event<'o>> {
+    let mut events = Vec::with_capacity(object.attached.len());
+    for attached in &object.attached {
+        match read::parse::<Event<'_>>(&attached.json) {
+            Ok((event, odd)) => {
+                if let Some(first) = odd.first() {
+                    let name = event.metadata.name.as_str();
+                    diagnostics.push(Diagnostic {
+                        pointer: String::new(),
+                        message: ["Event ", name, ": ", &first.pointer, " is ", &first.message]
+                            .concat(),
+                    });
+                }
+                events.push(event);
+            }
+            Err(_) => diagnostics.push(Diagnostic {
+                pointer: String::new(),
+                message: "an Event is no JSON".to_owned(),
+            }),
+        }
+    }
+    if object.omitted > 0 {
+        diagnostics.push(Diagnostic {
+            pointer: String::new(),
+            message: [
+                &object.omitted.to_string(),
+                " Events more than the host keeps",
+            ]
+            .concat(),
+        });
+    }
+    events
+}
+
+/// The Events in order of time; those of the same time in the order of a Pod's life.
+pub fn in_order<'e>(events: &'e [Event<'e>]) -> Vec<Seen<'e>> {
+    let mut seen: Vec<Seen<'e>> = events
+        .iter()
+        .filter_map(|event| {
+            Some(Seen {
+                time: event.started()?,
+                container: event.container(),
+                event,
+            })
+        })
+        .collect();
+    seen.sort_by_key(|seen| (seen.time.nanoseconds, event::rank(seen.reason())));
+    seen
+}
+
+/// The first Event of a reason, whatever it is about.
+pub fn first<'s, 'e>(seen: &'s [Seen<'e>], reason: &str) -> Option<&'s Seen<'e>> {
+    seen.iter().find(|seen| seen.reason() == reason)
+}
+
+/// Records every Event, termination and condition on the main span, in order of time.
+pub fn record(span: &mut Span, pod: &Pod<'_>, containers: &[Container<'_>], seen: &[Seen<'_>]) {
+    let mut events: Vec<(u8, SpanEvent)> = Vec::with_capacity(seen.len() + 2 * containers.len());
+    for seen in seen {
+        events.push((event::rank(seen.reason()), of_event(seen)));
+    }
+    for condition in &pod.status.conditions {
+        let (Some(time), Some(kind)) = (condition.changed.get(), condition.kind.get()) else {
+            continue;
+        };
+        let recorded = SpanEvent::new(["Condition ", kind].concat(), time)
+            .with("type", kind)
+            .with("status", &condition.status)
+            .with("reason", &condition.reason)
+            .with("message", &condition.message);
+        // The scheduler sets its condition and then writes the Event.
+        events.push((if kind == "PodScheduled" { 1 } else { 7 }, recorded));
+    }
+    for container in containers {
+        for instance in container.instances() {
+            let Some(ended) = instance.ended else {
+                continue;
+            };
+            let Some(time) = ended.finished() else {
+                continue;
+            };
+            let recorded = SpanEvent::new("Terminated", time)
+                .with("reason", &ended.reason)
+                .with("exit-code", ended.exit_code)
+                .with("process.exit.code", ended.exit_code)
+                .with("signal", ended.signal.get().filter(|signal| *signal != 0))
+                .with("k8s.container.name", container.name)
+                .with("k8s.container.restart_count", instance.number);
+            events.push((9, recorded));
+        }
+    }
+    events.sort_by_key(|(rank, event)| (event.time.nanoseconds, *rank));
+    span.events
+        .extend(events.into_iter().map(|(_, event)| event));
+}
+
+fn of_event(seen: &Seen<'_>) -> SpanEvent {
+    let event = seen.event;
+    SpanEvent::new(event.reason.get().unwrap_or("Event"), seen.time)
+        .with("reason", &event.reason)
+        .with("message", &event.message)
+        .with("type", &event.kind)
+        .with("fieldPath", &event.involved.field_path)
+        .with("component", event.component())
+        .with("host", event.host())
+        .with("count", event.occurrences())
+        .with("k8s.container.name", seen.container)
+}
