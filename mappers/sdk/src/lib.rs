@@ -19,6 +19,7 @@ mod span;
 pub mod testing;
 pub mod time;
 mod value;
+pub mod vcs;
 
 pub use contract::{
     Annotation, AnnotationValue, Attached, Attachment, Attribute, AttributeValue, Child,

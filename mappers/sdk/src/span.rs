@@ -195,6 +195,19 @@ impl SpanTree {
         place
     }
 
+    /// This key, or one made from it if the tree has it already: names in objects need not differ.
+    #[must_use]
+    pub fn unused_key(&self, key: String) -> String {
+        let used = |key: &str| self.children.iter().any(|child| child.span.key == key);
+        if !used(&key) {
+            return key;
+        }
+        (2_u32..)
+            .map(|number| format!("{key}/{number}"))
+            .find(|key| !used(key))
+            .unwrap_or(key)
+    }
+
     /// Makes the tree well-formed: no span ends before it starts, and no child reaches beyond the span that it
     /// is under. Events stay where they are: one that lies outside its span says something true.
     pub fn clamp(&mut self) {

@@ -44,7 +44,7 @@ pub fn add<'s, 'a>(
             .get(number)
             .and_then(|attempt| attempt.started.get());
         let fallback = next.or(tree.main.end).unwrap_or(start);
-        let mut span = Span::new(unique(tree, key), "attempt", start)
+        let mut span = Span::new(tree.unused_key(key), "attempt", start)
             .until((archived || tree.main.end.is_some()).then_some(fallback))
             .with("tekton.attempt", i64::try_from(number).ok())
             .with("k8s.pod.name", &attempt.pod);
@@ -62,16 +62,4 @@ pub fn add<'s, 'a>(
         let under = tree.add(span);
         work(tree, attempt, Some((under, number)));
     }
-}
-
-/// The key, or one like it if the tree has it.
-pub fn unique(tree: &SpanTree, key: String) -> String {
-    let known = |key: &str| tree.children.iter().any(|child| child.span.key == key);
-    if !known(&key) {
-        return key;
-    }
-    (2_u32..)
-        .map(|number| format!("{key}/{number}"))
-        .find(|key| !known(key))
-        .unwrap_or(key)
 }

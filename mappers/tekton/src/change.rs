@@ -5,6 +5,7 @@
 
 use span_mapper_sdk::Span;
 use span_mapper_sdk::object::Metadata;
+use span_mapper_sdk::vcs::without_credentials;
 
 use crate::param;
 use crate::resource::PipelineRun;
@@ -72,34 +73,5 @@ pub fn describe(run: &PipelineRun<'_>, span: &mut Span) {
             span.set("vcs.ref.head.type", "branch");
         }
         span.set("vcs.ref.head.revision", last_commit.or(base_revision));
-    }
-}
-
-/// The URL of a repository. One that holds a user name or a password gives its rest.
-fn without_credentials(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split('/').next().unwrap_or_default();
-    let rest = match authority.rfind('@') {
-        Some(at) => rest.get(at + 1..)?,
-        None => rest,
-    };
-    Some([scheme, "://", rest].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clone_url_loses_its_credentials() {
-        assert_eq!(
-            without_credentials("https://bot:secret@github.com/a/b@c.git").as_deref(),
-            Some("https://github.com/a/b@c.git")
-        );
-        assert_eq!(
-            without_credentials("https://github.com/a/b.git").as_deref(),
-            Some("https://github.com/a/b.git")
-        );
-        assert_eq!(without_credentials("git@github.com:a/b.git"), None);
     }
 }

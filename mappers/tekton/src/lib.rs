@@ -40,3 +40,6 @@ impl Mapper for Tekton {
 }
 
 export_mapper!(Tekton);
+
+#[cfg(test)]
+mod tests;

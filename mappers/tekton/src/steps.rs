@@ -7,7 +7,6 @@
 use span_mapper_sdk::read::{self, List};
 use span_mapper_sdk::{Span, SpanEvent, SpanTree, Timestamp};
 
-use crate::attempts::unique;
 use crate::ending::RunResult;
 use crate::resource::{ContainerState, Entry, Pod, TaskRunStatus};
 
@@ -101,7 +100,7 @@ fn span(
     let image = state.image.as_str();
     let image = image.strip_prefix("docker-pullable://").unwrap_or(image);
     Span::new(
-        unique(tree, key),
+        tree.unused_key(key),
         if name.is_empty() { kind } else { name },
         start,
     )
