@@ -1,7 +1,7 @@
 //! A PipelineActivity as a whole.
 
 use span_mapper_sdk::read;
-use span_mapper_sdk::vcs::without_credentials;
+use span_mapper_sdk::url::without_credentials;
 use span_mapper_sdk::{
     Error, Object, Outcome, Owner, Parent, Span, SpanTree, Target, Timestamp, time,
 };

@@ -1,18 +1,42 @@
-//! Watches nothing yet.
+//! Spans of Lighthouse: the root of a git event from its webhook, and the LighthouseJobs that the event set off.
+//!
+//! Both sides derive the same event key, or there is no trace: [`event_key`] is the only place that makes one.
 
-use span_mapper_sdk::{Configuration, Description, Error, Mapper, Outcome, Subject, export_mapper};
+mod event_key;
+mod job;
+mod job_resource;
+mod provider;
+mod webhook;
+mod webhook_payload;
+
+use span_mapper_sdk::{
+    Configuration, Description, Error, Mapper, ObjectSource, Outcome, Subject, Watch, export_mapper,
+};
 
 /// The mapper.
-pub struct BuiltIn;
+pub struct Lighthouse;
 
-impl Mapper for BuiltIn {
+/// Prefix of the annotations that hold a job's context.
+const ANNOTATION_PREFIX: &str = "lighthouse.jenkins-x.io";
+
+impl Mapper for Lighthouse {
     fn configure(_: &Configuration) -> Result<Description, Error> {
-        Ok(Description::new(env!("CARGO_PKG_VERSION")))
+        let jobs = ObjectSource::new("lighthouse.jenkins.io", ["v1alpha1"], "LighthouseJob");
+        Ok(Description::new(env!("CARGO_PKG_VERSION"))
+            .watch(Watch::webhooks([]).fields(webhook_payload::FIELDS))
+            .watch(
+                Watch::objects(jobs)
+                    .fields(job_resource::FIELDS)
+                    .annotate_context(ANNOTATION_PREFIX),
+            ))
     }
 
-    fn map(_: &Subject) -> Result<Outcome, Error> {
-        Ok(Outcome::NotOurs)
+    fn map(subject: &Subject) -> Result<Outcome, Error> {
+        match subject {
+            Subject::Webhook(webhook) => webhook::map(webhook),
+            Subject::Object(object) => job::map(object),
+        }
     }
 }
 
-export_mapper!(BuiltIn);
+export_mapper!(Lighthouse);

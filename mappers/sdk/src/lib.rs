@@ -1,6 +1,6 @@
 //! What a span mapper needs beside its logic: the contract's types with builders ([`contract`]), lenient
 //! reading of what the host hands over ([`read`]), the parts that Kubernetes objects share ([`object`]),
-//! its Events ([`event`]), and times ([`time`]).
+//! its Events ([`event`]), times ([`time`]) and addresses ([`url`]).
 //!
 //! A mapper is a type that implements [`Mapper`], exported by [`export_mapper!`]. Everything here runs natively
 //! too, so that a mapper is tested with `cargo test`, without WebAssembly. Nothing here reads a clock or keeps
@@ -18,8 +18,8 @@ pub mod read;
 mod span;
 pub mod testing;
 pub mod time;
+pub mod url;
 mod value;
-pub mod vcs;
 
 pub use contract::{
     Annotation, AnnotationValue, Attached, Attachment, Attribute, AttributeValue, Child,

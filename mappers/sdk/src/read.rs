@@ -6,7 +6,7 @@
 mod fields;
 mod record;
 
-pub use fields::{Boolean, Integer, List, Map, Text, Time};
+pub use fields::{Boolean, Integer, List, Map, Presence, Text, Time};
 #[doc(hidden)]
 pub use record::{note_odd, noted, prefix_since};
 #[doc(hidden)]

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::contract::{Attached, Description, Object, Source, SpanTree, Subject, Timestamp};
+use crate::contract::{
+    Attached, Attribute, AttributeValue, Configuration, Description, Limits, Object, Source,
+    SpanTree, Subject, Timestamp,
+};
 
 /// What the host adds to the declared fields of every object.
 const ALWAYS: [&str; 7] = [
@@ -30,7 +33,7 @@ pub fn subject(
     let described = description.watches.get(watch as usize);
     let project = |object: &Value, fields: Option<&Vec<String>>| {
         let whole = Vec::new();
-        project(object, fields.unwrap_or(&whole)).to_string()
+        project_object(object, fields.unwrap_or(&whole)).to_string()
     };
     Object {
         watch,
@@ -110,14 +113,119 @@ pub fn fault(tree: &SpanTree) -> Option<String> {
     None
 }
 
-fn project(object: &Value, fields: &[String]) -> Value {
+/// Attributes as a JSON object.
+#[must_use]
+pub fn attributes(attributes: &[Attribute]) -> Value {
+    let members = attributes.iter().map(|attribute| {
+        let value = match &attribute.value {
+            AttributeValue::Text(text) => Value::from(text.as_str()),
+            AttributeValue::Boolean(boolean) => Value::from(*boolean),
+            AttributeValue::Integer(integer) => Value::from(*integer),
+            AttributeValue::Number(number) => Value::from(*number),
+            AttributeValue::Texts(texts) => Value::from(texts.as_slice()),
+            AttributeValue::Booleans(booleans) => Value::from(booleans.as_slice()),
+            AttributeValue::Integers(integers) => Value::from(integers.as_slice()),
+            AttributeValue::Numbers(numbers) => Value::from(numbers.as_slice()),
+        };
+        (attribute.key.clone(), value)
+    });
+    Value::Object(members.collect())
+}
+
+/// A configuration without text.
+#[must_use]
+pub fn configuration() -> Configuration {
+    Configuration {
+        name: "test".to_owned(),
+        text: String::new(),
+        host_version: String::new(),
+        features: Vec::new(),
+        limits: Limits {
+            spans: 1000,
+            attributes_per_span: 128,
+            events_per_span: 128,
+            links_per_span: 128,
+            text_bytes: 16 * 1024,
+            output_bytes: 1024 * 1024,
+        },
+    }
+}
+
+/// A webhook's payload cut down to these fields.
+#[must_use]
+pub fn project(payload: &Value, fields: &[String]) -> Value {
+    project_to(payload, fields, &[])
+}
+
+/// The value with some of its parts replaced by something odd: each change names a part and what takes its place.
+/// For property tests: `proptest::collection::vec((any::<u16>(), any::<u8>()), 0..8)` gives changes.
+#[must_use]
+pub fn mangle(value: &Value, changes: &[(u16, u8)]) -> Value {
+    let mut mangled = value.clone();
+    for (part, odd) in changes {
+        let parts = count(&mangled);
+        let mut place = usize::from(*part) % parts.max(1);
+        replace(&mut mangled, &mut place, *odd);
+    }
+    mangled
+}
+
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(elements) => elements.iter().map(count).sum::<usize>(),
+        Value::Object(members) => members.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
+/// Replaces the part of this place in the order of a walk; counts down to it.
+fn replace(value: &mut Value, place: &mut usize, odd: u8) -> bool {
+    if *place == 0 {
+        *value = match (odd % 16, &*value) {
+            (0, _) => Value::Null,
+            (1, _) => Value::from(true),
+            (2, _) => Value::from(-1),
+            (3, _) => Value::from(u64::MAX),
+            (4, _) => Value::from(1.5),
+            (5, _) => Value::from(""),
+            (6, _) => Value::from("odd/é{}~\"\n"),
+            (7, _) => Value::from("1970-01-01T00:00:00Z"),
+            (8, _) => Value::from("2023-11-14T22:13:20Z"),
+            (9, _) => Value::from("2023-11-14T22:13:20.75Z"),
+            (10, _) => Value::from("2554-01-01T00:00:00.123456789Z"),
+            (11, _) => Value::Object(Map::new()),
+            (12, _) => Value::Array(Vec::new()),
+            // Twice the same, and the other way round.
+            (13, Value::Array(elements)) => elements.iter().chain(elements).cloned().collect(),
+            (14, Value::Array(elements)) => elements.iter().rev().cloned().collect(),
+            (_, value) => Value::Array(vec![value.clone(), Value::Null]),
+        };
+        return true;
+    }
+    *place -= 1;
+    match value {
+        Value::Array(elements) => elements
+            .iter_mut()
+            .any(|element| replace(element, place, odd)),
+        Value::Object(members) => members
+            .values_mut()
+            .any(|member| replace(member, place, odd)),
+        _ => false,
+    }
+}
+
+fn project_object(object: &Value, fields: &[String]) -> Value {
+    project_to(object, fields, &ALWAYS)
+}
+
+fn project_to(object: &Value, fields: &[String], always: &[&str]) -> Value {
     if fields.is_empty() {
         return object.clone();
     }
     let pointers: Vec<Vec<String>> = fields
         .iter()
         .map(String::as_str)
-        .chain(ALWAYS)
+        .chain(always.iter().copied())
         .map(|pointer| {
             pointer
                 .split('/')

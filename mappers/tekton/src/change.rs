@@ -5,7 +5,7 @@
 
 use span_mapper_sdk::Span;
 use span_mapper_sdk::object::Metadata;
-use span_mapper_sdk::vcs::without_credentials;
+use span_mapper_sdk::url::without_credentials;
 
 use crate::param;
 use crate::resource::PipelineRun;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::record::{note_odd, noted, prefix_since};
 use crate::contract::{AttributeValue, Timestamp};
@@ -23,6 +23,10 @@ pub struct Integer(Option<i64>);
 /// True or false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Boolean(Option<bool>);
+
+/// Whether there is anything: not missing, not null and not false.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presence(bool);
 
 /// A time in RFC 3339. The zero time of Go is a missing one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +97,14 @@ impl Boolean {
     #[must_use]
     pub fn is_true(self) -> bool {
         self.0 == Some(true)
+    }
+}
+
+impl Presence {
+    /// Whether there is anything.
+    #[must_use]
+    pub const fn is_there(self) -> bool {
+        self.0
     }
 }
 
@@ -248,6 +260,56 @@ impl<'a> Deserialize<'a> for Boolean {
         }
 
         deserializer.deserialize_any(BooleanVisitor)
+    }
+}
+
+impl<'a> Deserialize<'a> for Presence {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PresenceVisitor;
+
+        impl<'a> Visitor<'a> for PresenceVisitor {
+            type Value = Presence;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("anything")
+            }
+
+            fn visit_unit<E>(self) -> Result<Presence, E> {
+                Ok(Presence(false))
+            }
+
+            fn visit_bool<E>(self, boolean: bool) -> Result<Presence, E> {
+                Ok(Presence(boolean))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Presence, E> {
+                Ok(Presence(true))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Presence, E> {
+                Ok(Presence(true))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Presence, E> {
+                Ok(Presence(true))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Presence, E> {
+                Ok(Presence(true))
+            }
+
+            fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<Presence, A::Error> {
+                while elements.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Presence(true))
+            }
+
+            fn visit_map<A: MapAccess<'a>>(self, mut members: A) -> Result<Presence, A::Error> {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Presence(true))
+            }
+        }
+
+        deserializer.deserialize_any(PresenceVisitor)
     }
 }
 
