@@ -1,1 +1,138 @@
 //! The mappers in use: the built-in ones.
+
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context;
+use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::index::{MapRequest, MappingFailure};
+use lighthouse_telemetry_core::mapping::Outcome;
+use lighthouse_telemetry_engine::{Code, Engine, Limits, Mapper};
+
+macro_rules! built_in {
+    ($($name:literal),*) => {
+        /// Name and native code of the built-in mappers, as the build script made them.
+        const BUILT_IN: &[(&str, &[u8])] = &[
+            $(($name, include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".compiled")))),*
+        ];
+    };
+}
+
+built_in!("lighthouse", "tekton", "kubernetes", "jenkins-x");
+
+/// The built-in mappers, those of the objects that come first in a trace first.
+///
+/// # Errors
+/// If one cannot be used, which is a mistake in the build.
+pub fn builtin(engine: &Engine) -> anyhow::Result<Vec<Mapper>> {
+    thread::scope(|scope| {
+        let loading: Vec<_> = BUILT_IN
+            .iter()
+            .map(|(name, code)| {
+                let load = || engine.load(name, Code::Precompiled(code), "");
+                (name, scope.spawn(load))
+            })
+            .collect();
+        loading
+            .into_iter()
+            .map(|(name, thread)| {
+                let loaded = thread
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("its thread panicked"))
+                    .and_then(|result| Ok(result?));
+                loaded.with_context(|| format!("the built-in mapper '{name}' cannot be used"))
+            })
+            .collect()
+    })
+}
+
+/// A fixed set of mappers.
+#[derive(Clone, Debug)]
+pub struct Mappers {
+    /// What they want, together.
+    pub catalog: Arc<Catalog>,
+    /// The mappers, in the order of the catalog.
+    pub mappers: Vec<Arc<Mapper>>,
+}
+
+impl Mappers {
+    /// The built-in mappers.
+    ///
+    /// # Errors
+    /// If this machine cannot run WebAssembly.
+    pub fn builtin() -> anyhow::Result<Self> {
+        let engine = Engine::new(Limits::default())?;
+        Self::new(builtin(&engine)?)
+    }
+
+    /// These mappers, the first to be asked first.
+    ///
+    /// # Errors
+    /// If two have one name.
+    pub fn new(mappers: Vec<Mapper>) -> anyhow::Result<Self> {
+        let described = |mapper: &Mapper| (mapper.name().to_owned(), mapper.description().clone());
+        Ok(Self {
+            catalog: Arc::new(Catalog::new(mappers.iter().map(described))?),
+            mappers: mappers.into_iter().map(Arc::new).collect(),
+        })
+    }
+
+    /// Maps what the index asks for. Takes microseconds, seconds at worst: not for a thread that others wait for.
+    ///
+    /// # Errors
+    /// If the mapper gives nothing.
+    pub fn map(&self, request: &MapRequest) -> Result<Outcome, MappingFailure> {
+        let place = usize::try_from(request.ticket.watch.mapper).ok();
+        let mapper = place.and_then(|place| self.mappers.get(place));
+        let mapper = mapper.ok_or_else(|| MappingFailure {
+            message: format!("there is no mapper {}", request.ticket.watch.mapper),
+        })?;
+        mapper
+            .map(&request.subject)
+            .map_err(|error| MappingFailure {
+                message: format!("mapper '{}': {error}", mapper.name()),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lighthouse_telemetry_core::index::{SubjectId, Ticket};
+    use lighthouse_telemetry_core::mapping::{Subject, WebhookSubject};
+    use lighthouse_telemetry_core::object::WatchId;
+    use lighthouse_telemetry_core::time::Time;
+
+    fn request(mapper: u32) -> MapRequest {
+        MapRequest {
+            ticket: Ticket {
+                subject: SubjectId::Webhook(1),
+                revision: 1,
+                watch: WatchId { mapper, watch: 0 },
+            },
+            subject: Subject::Webhook(WebhookSubject {
+                watch: 0,
+                kind: "push".to_owned(),
+                guid: None,
+                received: Time::EPOCH,
+                json: "{}".into(),
+            }),
+        }
+    }
+
+    #[test]
+    fn the_built_in_mappers_load_and_agree_on_a_catalog() {
+        let mappers = Mappers::builtin().unwrap();
+        let names: Vec<_> = mappers.mappers.iter().map(|mapper| mapper.name()).collect();
+        assert_eq!(names, ["lighthouse", "tekton", "kubernetes", "jenkins-x"]);
+        for mapper in &mappers.mappers {
+            assert!(!mapper.description().version.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_mapper_that_is_not_there_is_a_failure() {
+        let failure = Mappers::builtin().unwrap().map(&request(99)).unwrap_err();
+        assert_eq!(failure.message, "there is no mapper 99");
+    }
+}

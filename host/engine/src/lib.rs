@@ -1,1 +1,29 @@
-//! .
+//! Runs span mappers: WebAssembly components without ambient authority.
+//!
+//! A mapper is a function from text to values. It gets a fresh sandbox for every call, with limits on time,
+//! memory, stack and output, so that it can only hurt itself. This crate is the only one that links wasmtime,
+//! and the only one that knows the versions of the contract in `wit/`: what goes in and comes out are the
+//! types of the core. It does no I/O, and decides nothing about spans.
+
+mod artifact;
+mod contract;
+mod description;
+mod engine;
+mod error;
+mod limits;
+mod log;
+mod mapper;
+mod output;
+mod precompiled;
+mod slots;
+mod store;
+
+pub use contract::spoken;
+pub use engine::{Code, Engine};
+pub use error::{
+    BadDescription, BadOutput, EngineError, LoadError, Located, MapError, PrecompileError,
+    Rejection,
+};
+pub use limits::{Limits, OutputLimits};
+pub use mapper::Mapper;
+pub use precompiled::precompile;

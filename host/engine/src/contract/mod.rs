@@ -1,0 +1,194 @@
+//! The versions of the contract that the host speaks. A module a version holds its bindings and converts to
+//! and from the core's types, which are those of the newest; the rest of the engine knows none of it.
+
+mod draft1;
+
+use lighthouse_telemetry_core::description::Description;
+use lighthouse_telemetry_core::mapping::{Outcome, Subject};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Store, StoreContextMut};
+
+use crate::error::{EngineError, LoadError, Rejection};
+use crate::limits::OutputLimits;
+use crate::log::Level;
+use crate::store::State;
+
+/// The interface that a mapper exports, without its version.
+const MAPPER: &str = "lighthouse:span-mapper/mapper";
+/// The interfaces that a mapper may import, without their version: the log, and types, which are no authority.
+const IMPORTS: [&str; 2] = ["lighthouse:span-mapper/log", "lighthouse:span-mapper/types"];
+
+/// A version of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contract {
+    /// `0.1.0-draft.1`.
+    Draft1,
+}
+
+/// What `configure` is told, beside what the host is.
+#[derive(Clone, Copy, Debug)]
+pub struct Configuration<'a> {
+    /// Name of the mapper.
+    pub name: &'a str,
+    /// The operator's text for it.
+    pub text: &'a str,
+    /// What one call may return.
+    pub limits: OutputLimits,
+}
+
+/// Names of the optional features that this host offers.
+pub const FEATURES: [&str; 0] = [];
+/// Version of the host.
+const HOST_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Versions of the contract that this host speaks, newest first, separated by commas.
+#[must_use]
+pub fn spoken() -> String {
+    Contract::ALL.map(Contract::version).join(", ")
+}
+
+impl Contract {
+    const ALL: [Self; 1] = [Self::Draft1];
+
+    /// The version, as it stands in names of interfaces.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Draft1 => draft1::VERSION,
+        }
+    }
+
+    /// Reads from its exports which contract a component was built for, and refuses imports that no mapper
+    /// has.
+    pub fn of(component: &Component, engine: &wasmtime::Engine) -> Result<Self, LoadError> {
+        let shape = component.component_type();
+        let contract = shape
+            .exports(engine)
+            .find_map(|(name, _)| {
+                let (interface, version) = split(name);
+                (interface == MAPPER).then(|| Self::parse(version))
+            })
+            .ok_or(LoadError::OtherWorld { wanted: MAPPER })??;
+        for (name, _) in shape.imports(engine) {
+            let (interface, version) = split(name);
+            if !IMPORTS.contains(&interface) || version != contract.version() {
+                return Err(LoadError::ForeignImport(name.to_owned()));
+            }
+        }
+        Ok(contract)
+    }
+
+    /// Drafts are told apart exactly. A released version will speak with all of its minor version.
+    fn parse(version: &str) -> Result<Self, LoadError> {
+        let known = Self::ALL.into_iter().find(|known| known.version() == version);
+        known.ok_or_else(|| LoadError::UnknownContract {
+            found: if version.is_empty() {
+                "without a version".to_owned()
+            } else {
+                version.to_owned()
+            },
+            spoken: spoken(),
+        })
+    }
+}
+
+/// The name of an interface and its version.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+/// What mappers import, for every version.
+pub struct Imports {
+    draft1: Linker<State>,
+}
+
+impl Imports {
+    /// Sets the imports up.
+    pub fn new(engine: &wasmtime::Engine) -> Result<Self, EngineError> {
+        let failed = |contract: Contract| {
+            move |error: wasmtime::Error| EngineError::Contract {
+                contract: contract.version(),
+                reason: error.to_string(),
+            }
+        };
+        Ok(Self {
+            draft1: draft1::imports(engine).map_err(failed(Contract::Draft1))?,
+        })
+    }
+}
+
+/// A mapper that is ready to be started.
+pub enum Prepared {
+    Draft1(draft1::Prepared),
+}
+
+/// A mapper in its sandbox.
+pub enum Instance {
+    Draft1(draft1::Instance),
+}
+
+/// What comes of a call: an error of the sandbox, or what the mapper says.
+pub type Called<T> = wasmtime::Result<Result<T, Rejection>>;
+
+impl Prepared {
+    /// Checks the types of a component's functions, and prepares what all its instances share.
+    pub fn new(
+        contract: Contract,
+        component: &Component,
+        imports: &Imports,
+    ) -> Result<Self, LoadError> {
+        match contract {
+            Contract::Draft1 => draft1::prepare(component, &imports.draft1).map(Self::Draft1),
+        }
+        .map_err(|error| LoadError::OtherTypes {
+            contract: contract.version(),
+            reason: format!("{error:#}"),
+        })
+    }
+
+    /// Starts an instance in a sandbox.
+    pub fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+        match self {
+            Self::Draft1(prepared) => prepared.instantiate(store).map(Instance::Draft1),
+        }
+    }
+}
+
+impl Instance {
+    /// Calls `configure`.
+    pub fn configure(
+        &self,
+        store: &mut Store<State>,
+        configuration: &Configuration<'_>,
+    ) -> Called<Description> {
+        match self {
+            Self::Draft1(instance) => draft1::configure(instance, store, configuration),
+        }
+    }
+
+    /// Calls `map-subject`.
+    pub fn map(&self, store: &mut Store<State>, subject: &Subject) -> Called<Outcome> {
+        match self {
+            Self::Draft1(instance) => draft1::map(instance, store, subject),
+        }
+    }
+}
+
+/// What `log.write` does. It costs fuel, as a guest could otherwise make the host copy text for nothing.
+fn write_log(
+    mut store: StoreContextMut<'_, State>,
+    level: Level,
+    message: &str,
+) -> wasmtime::Result<()> {
+    /// Fuel of a line beside that of its bytes.
+    const LINE: u64 = 10_000;
+    /// Fuel of a byte.
+    const BYTE: u64 = 10;
+    let length = u64::try_from(message.len()).unwrap_or(u64::MAX);
+    let cost = length.saturating_mul(BYTE).saturating_add(LINE);
+    match store.get_fuel()?.checked_sub(cost) {
+        Some(left) => store.set_fuel(left)?,
+        None => return Err(wasmtime::Trap::OutOfFuel.into()),
+    }
+    store.data().log.write(level, message);
+    Ok(())
+}

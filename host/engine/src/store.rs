@@ -1,0 +1,117 @@
+//! A sandbox: what one call may use, and what went wrong in it.
+
+use std::sync::Arc;
+
+use wasmtime::{ResourceLimiter, Store, Trap};
+
+use crate::error::MapError;
+use crate::limits::Limits;
+use crate::log::Log;
+
+/// What the host keeps of a sandbox.
+pub struct State {
+    pub log: Arc<Log>,
+    memory: Memory,
+}
+
+/// Counts the bytes of all memories together.
+struct Memory {
+    limit: usize,
+    used: usize,
+    table_elements: usize,
+    exceeded: bool,
+}
+
+/// Core instances, tables and memories of one component: a mapper made by `wit-component` has three or four,
+/// one with a composed adapter twice as many.
+const PARTS: usize = 16;
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        let allowed = used <= self.limit;
+        if allowed {
+            self.used = used;
+        } else {
+            self.exceeded = true;
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= self.table_elements)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS
+    }
+
+    fn tables(&self) -> usize {
+        PARTS
+    }
+
+    fn memories(&self) -> usize {
+        PARTS
+    }
+}
+
+/// How often a second the epoch advances.
+pub const TICKS_A_SECOND: u32 = 4;
+
+/// A fresh sandbox.
+pub fn new(
+    engine: &wasmtime::Engine,
+    limits: &Limits,
+    log: Arc<Log>,
+) -> Result<Store<State>, MapError> {
+    let memory = Memory {
+        limit: limits.memory_bytes,
+        used: 0,
+        table_elements: limits.table_elements,
+        exceeded: false,
+    };
+    let mut store = Store::new(engine, State { log, memory });
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.transfer_bytes);
+    refill(&mut store, limits)?;
+    Ok(store)
+}
+
+/// Gives a sandbox its whole time again.
+pub fn refill(store: &mut Store<State>, limits: &Limits) -> Result<(), MapError> {
+    let ticks = limits.deadline.as_secs_f64() * f64::from(TICKS_A_SECOND);
+    store.set_epoch_deadline(ticks.ceil() as u64 + 1);
+    store
+        .set_fuel(limits.fuel)
+        .map_err(|error| MapError::Sandbox(error.to_string()))
+}
+
+/// What an error of a call means.
+pub fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -> MapError {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => MapError::OutOfFuel { fuel: limits.fuel },
+        Some(Trap::Interrupt) => MapError::Deadline(limits.deadline),
+        Some(Trap::StackOverflow) => MapError::StackOverflow,
+        _ if store.data().memory.exceeded => MapError::OutOfMemory {
+            limit: limits.memory_bytes,
+        },
+        Some(trap) => MapError::Trap(trap.to_string()),
+        // The error's type is private to wasmtime.
+        None if error.root_cause().to_string().contains("fuel allocated for hostcalls") => {
+            MapError::TooMuchOutput {
+                limit: limits.transfer_bytes,
+            }
+        }
+        None => MapError::Trap(error.root_cause().to_string()),
+    }
+}
