@@ -32,7 +32,10 @@ impl std::fmt::Display for BuildError {
             Self::Toolchain(error) => error.fmt(formatter),
             Self::Guests(error) => error.fmt(formatter),
             Self::Precompile(name, error) => {
-                write!(formatter, "the mapper '{name}' does not compile to native code: {error}")
+                write!(
+                    formatter,
+                    "the mapper '{name}' does not compile to native code: {error}"
+                )
             }
         }
     }

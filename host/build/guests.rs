@@ -139,7 +139,13 @@ fn is_inherited(name: &str) -> bool {
     const DROPPED: [&str; 5] = ["CARGO", "DEP_", "RUSTC", "RUSTDOC", "RUSTFLAGS"];
     /// What a build script gets by names that could be anyone's.
     const SCRIPT: [&str; 7] = [
-        "DEBUG", "HOST", "NUM_JOBS", "OPT_LEVEL", "OUT_DIR", "PROFILE", "TARGET",
+        "DEBUG",
+        "HOST",
+        "NUM_JOBS",
+        "OPT_LEVEL",
+        "OUT_DIR",
+        "PROFILE",
+        "TARGET",
     ];
     let is_prefix = |prefix: &&str| name.starts_with(*prefix);
     KEPT.iter().any(is_prefix) || !(DROPPED.iter().any(is_prefix) || SCRIPT.contains(&name))

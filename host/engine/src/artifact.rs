@@ -58,7 +58,8 @@ mod tests {
     use super::*;
 
     fn component() -> Vec<u8> {
-        let text = "(component (core module (func)) (component (core module (func (export \"f\")))))";
+        let text =
+            "(component (core module (func)) (component (core module (func (export \"f\")))))";
         wat::parse_str(text).unwrap()
     }
 

@@ -121,7 +121,9 @@ mod tests {
                 value: AnnotationValue::TraceId,
             });
         });
-        assert!(matches!(error, BadDescription::Annotation { key, .. } if key.starts_with("sidecar")));
+        assert!(
+            matches!(error, BadDescription::Annotation { key, .. } if key.starts_with("sidecar"))
+        );
     }
 
     #[test]

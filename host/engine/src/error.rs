@@ -223,11 +223,7 @@ impl std::fmt::Display for Located {
         match (self.line, self.column) {
             (0, _) => formatter.write_str(&self.message),
             (line, 0) => write!(formatter, "line {line}: {}", self.message),
-            (line, column) => write!(
-                formatter,
-                "line {line}, column {column}: {}",
-                self.message
-            ),
+            (line, column) => write!(formatter, "line {line}, column {column}: {}", self.message),
         }
     }
 }

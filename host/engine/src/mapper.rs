@@ -105,10 +105,11 @@ impl Mapper {
         let _slot = self.shared.slots.take();
         let (mut store, instance) = self.start().map_err(LoadError::Configure)?;
         let configured = instance.configure(&mut store, &self.configuration());
-        self.result(configured, &store).map_err(|error| match error {
-            MapError::Rejected(rejection) => LoadError::ConfigureFailed(rejection),
-            other => LoadError::Configure(other),
-        })
+        self.result(configured, &store)
+            .map_err(|error| match error {
+                MapError::Rejected(rejection) => LoadError::ConfigureFailed(rejection),
+                other => LoadError::Configure(other),
+            })
     }
 
     /// Maps subjects that have nothing but a name: a mapper may refuse them, but not break.

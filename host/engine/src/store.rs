@@ -107,7 +107,11 @@ pub fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -
         },
         Some(trap) => MapError::Trap(trap.to_string()),
         // The error's type is private to wasmtime.
-        None if error.root_cause().to_string().contains("fuel allocated for hostcalls") => {
+        None if error
+            .root_cause()
+            .to_string()
+            .contains("fuel allocated for hostcalls") =>
+        {
             MapError::TooMuchOutput {
                 limit: limits.transfer_bytes,
             }

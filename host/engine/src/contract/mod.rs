@@ -5,6 +5,7 @@ mod draft1;
 
 use lighthouse_telemetry_core::description::Description;
 use lighthouse_telemetry_core::mapping::{Outcome, Subject};
+use semver::Version;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Store, StoreContextMut};
 
@@ -61,34 +62,43 @@ impl Contract {
     /// has.
     pub fn of(component: &Component, engine: &wasmtime::Engine) -> Result<Self, LoadError> {
         let shape = component.component_type();
-        let contract = shape
+        let built = shape
             .exports(engine)
-            .find_map(|(name, _)| {
-                let (interface, version) = split(name);
-                (interface == MAPPER).then(|| Self::parse(version))
-            })
-            .ok_or(LoadError::OtherWorld { wanted: MAPPER })??;
+            .map(|(name, _)| split(name))
+            .find_map(|(interface, version)| (interface == MAPPER).then_some(version))
+            .ok_or(LoadError::OtherWorld { wanted: MAPPER })?;
+        let contract = Self::ALL
+            .into_iter()
+            .find(|spoken| speaks(spoken.version(), built))
+            .ok_or_else(|| LoadError::UnknownContract {
+                found: if built.is_empty() {
+                    "without a version".to_owned()
+                } else {
+                    built.to_owned()
+                },
+                spoken: spoken(),
+            })?;
         for (name, _) in shape.imports(engine) {
             let (interface, version) = split(name);
-            if !IMPORTS.contains(&interface) || version != contract.version() {
+            if !IMPORTS.contains(&interface) || version != built {
                 return Err(LoadError::ForeignImport(name.to_owned()));
             }
         }
         Ok(contract)
     }
+}
 
-    /// Drafts are told apart exactly. A released version will speak with all of its minor version.
-    fn parse(version: &str) -> Result<Self, LoadError> {
-        let known = Self::ALL.into_iter().find(|known| known.version() == version);
-        known.ok_or_else(|| LoadError::UnknownContract {
-            found: if version.is_empty() {
-                "without a version".to_owned()
-            } else {
-                version.to_owned()
-            },
-            spoken: spoken(),
-        })
+/// Whether bindings of one version work for a mapper that was built for another. A draft is like no other; of
+/// a release all patches are alike.
+fn speaks(spoken: &str, built: &str) -> bool {
+    if spoken == built {
+        return true;
     }
+    let (Ok(spoken), Ok(built)) = (Version::parse(spoken), Version::parse(built)) else {
+        return false;
+    };
+    let released = spoken.pre.is_empty() && built.pre.is_empty();
+    released && (spoken.major, spoken.minor) == (built.major, built.minor)
 }
 
 /// The name of an interface and its version.
@@ -191,4 +201,19 @@ fn write_log(
     }
     store.data().log.write(level, message);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::speaks;
+
+    #[test]
+    fn a_draft_is_like_no_other_and_patches_are_alike() {
+        assert!(speaks("0.1.0-draft.1", "0.1.0-draft.1"));
+        assert!(!speaks("0.1.0-draft.1", "0.1.0-draft.2"));
+        assert!(!speaks("0.1.0", "0.1.0-draft.1"));
+        assert!(speaks("0.1.0", "0.1.3"));
+        assert!(!speaks("0.1.0", "0.2.0"));
+        assert!(!speaks("0.1.0", ""));
+    }
 }

@@ -184,11 +184,10 @@ fn all_texts_together_stay_within_their_limit() {
             ..OutputLimits::default()
         };
         let mut tree = tree();
-        for span in [&mut tree.main].into_iter().chain(
-            tree.children
-                .iter_mut()
-                .map(|child| &mut child.span),
-        ) {
+        for span in [&mut tree.main]
+            .into_iter()
+            .chain(tree.children.iter_mut().map(|child| &mut child.span))
+        {
             span.attributes.push(Attribute::new("key", "value"));
         }
         let mut tree = accepted(tree, &limits);
@@ -207,6 +206,10 @@ fn all_texts_together_stay_within_their_limit() {
         let children = tree.children.iter().map(|child| bytes(&child.span));
         let whole = bytes(&tree.main) + children.sum::<usize>();
         assert!(whole <= output_bytes as usize, "{whole} > {output_bytes}");
-        assert!(tree.children.iter().all(|child| !child.span.name.is_empty()));
+        assert!(
+            tree.children
+                .iter()
+                .all(|child| !child.span.name.is_empty())
+        );
     }
 }

@@ -64,7 +64,7 @@ pub fn configure(
     let configuration = lower::configuration(configuration);
     let result = instance
         .lighthouse_span_mapper_mapper()
-        .call_configure(store, &configuration)?;
+        .call_configure(store, configuration)?;
     Ok(result.map(lift::description).map_err(lift::rejection))
 }
 
