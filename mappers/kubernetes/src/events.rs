@@ -4,6 +4,7 @@ use span_mapper_sdk::event::{self, Event};
 use span_mapper_sdk::{Diagnostic, Object, Span, SpanEvent, Timestamp, read};
 
 use crate::container::Container;
+use crate::main_span::deletion_requested;
 use crate::resource::Pod;
 
 /// An Event and when it happened first.
@@ -120,6 +121,9 @@ pub fn record(span: &mut Span, pod: &Pod<'_>, containers: &[Container<'_>], seen
                 .with("k8s.container.restart_count", instance.number);
             events.push((9, recorded));
         }
+    }
+    if let Some(time) = deletion_requested(pod) {
+        events.push((10, SpanEvent::new("Deletion requested", time)));
     }
     events.sort_by_key(|(rank, event)| (event.time.nanoseconds, *rank));
     span.events

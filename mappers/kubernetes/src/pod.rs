@@ -1,9 +1,7 @@
 //! A Pod as a tree of spans.
 
 use span_mapper_sdk::object::condition;
-use span_mapper_sdk::{
-    Error, Object, Outcome, Owner, Parent, Span, SpanEvent, SpanTree, Timestamp, read,
-};
+use span_mapper_sdk::{Error, Object, Outcome, Owner, Parent, Span, SpanTree, Timestamp, read};
 
 use crate::container::{self, Role};
 use crate::events::{self, Seen};
@@ -48,9 +46,6 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         main.fail(&error_type, description);
     }
     events::record(&mut main, &pod, &containers, &seen);
-    if let Some(time) = main_span::deletion_requested(&pod) {
-        main.record(SpanEvent::new("Deletion requested", time));
-    }
 
     let mut of_containers: Vec<(Role, Phases)> = containers
         .iter()
@@ -142,10 +137,11 @@ fn before_containers(
         }
         return spans;
     };
-    let mut reached = scheduled.latest(created);
+    // Clocks of nodes differ, but no container is touched before its Pod has a node.
+    let bounded = |time: Timestamp| touched.map_or(time, |touched| time.earliest(touched));
+    let mut reached = bounded(scheduled).latest(created);
     spans.push(schedule.until(Some(reached)));
 
-    let bounded = |time: Timestamp| touched.map_or(time, |touched| time.earliest(touched));
     let attached = seen
         .iter()
         .rfind(|seen| seen.reason() == "SuccessfulAttachVolume")
