@@ -131,7 +131,7 @@ pub enum EventKey {
     Push {
         /// `owner/name`.
         repository: String,
-        /// Full git reference, such as `refs/heads/main`.
+        /// Name of the branch or tag, without `refs/heads/`: a LighthouseJob knows no more of it.
         reference: String,
         /// Head commit.
         revision: String,
