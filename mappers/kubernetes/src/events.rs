@@ -52,16 +52,6 @@ pub fn read<'o>(object: &'o Object, diagnostics: &mut Vec<Diagnostic>) -> Vec<Ev
             }),
         }
     }
-    if object.omitted > 0 {
-        diagnostics.push(Diagnostic {
-            pointer: String::new(),
-            message: [
-                &object.omitted.to_string(),
-                " Events more than the host keeps",
-            ]
-            .concat(),
-        });
-    }
     events
 }
 

@@ -15,7 +15,6 @@ pub struct Case {
     pub pod: Value,
     pub events: Vec<Value>,
     pub deleted: bool,
-    pub omitted: u32,
 }
 
 impl Case {
@@ -24,7 +23,6 @@ impl Case {
             pod,
             events: events(),
             deleted: false,
-            omitted: 0,
         }
     }
 
@@ -57,7 +55,6 @@ impl Case {
         let attached: Vec<_> = self.events.iter().map(|event| (0, event.clone())).collect();
         let mut object = testing::subject(&description, 0, &self.pod, &attached);
         object.deleted = self.deleted;
-        object.omitted = self.omitted;
         Kubernetes::map(&Subject::Object(object)).unwrap()
     }
 
