@@ -1,4 +1,7 @@
 //! The types of fields.
+//!
+//! Reading one is never inlined: a record would hold the whole of a JSON reader for each of its fields, and a
+//! module that is ten times as large is no faster.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -186,6 +189,7 @@ impl IntoAttributeValue for Boolean {
 }
 
 impl<'a> Deserialize<'a> for Text<'a> {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct TextVisitor;
 
@@ -212,6 +216,7 @@ impl<'a> Deserialize<'a> for Text<'a> {
 }
 
 impl<'a> Deserialize<'a> for Integer {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct IntegerVisitor;
 
@@ -242,6 +247,7 @@ impl<'a> Deserialize<'a> for Integer {
 }
 
 impl<'a> Deserialize<'a> for Boolean {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct BooleanVisitor;
 
@@ -264,6 +270,7 @@ impl<'a> Deserialize<'a> for Boolean {
 }
 
 impl<'a> Deserialize<'a> for Presence {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct PresenceVisitor;
 
@@ -314,6 +321,7 @@ impl<'a> Deserialize<'a> for Presence {
 }
 
 impl<'a> Deserialize<'a> for Time {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct TimeVisitor;
 
@@ -340,6 +348,7 @@ impl<'a> Deserialize<'a> for Time {
 }
 
 impl<'a, T: Deserialize<'a>> Deserialize<'a> for List<T> {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct ListVisitor<T>(PhantomData<T>);
 
@@ -372,6 +381,7 @@ impl<'a, T: Deserialize<'a>> Deserialize<'a> for List<T> {
 }
 
 impl<'a, T: Deserialize<'a>> Deserialize<'a> for Map<'a, T> {
+    #[inline(never)]
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
         struct MapVisitor<T>(PhantomData<T>);
 

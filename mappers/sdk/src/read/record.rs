@@ -103,6 +103,7 @@ macro_rules! record {
         }
 
         impl<$life> $crate::read::serde::Deserialize<$life> for $type {
+            #[inline(never)]
             fn deserialize<D: $crate::read::serde::Deserializer<$life>>(
                 deserializer: D,
             ) -> ::core::result::Result<Self, D::Error> {
