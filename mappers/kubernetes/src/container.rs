@@ -103,7 +103,8 @@ fn add<'p>(
     status: Option<&'p ContainerStatus<'p>>,
 ) {
     let Some(name) = spec.name.get() else { return };
-    if containers.iter().any(|known| known.name == name) {
+    // A slash, which no real name holds, would make keys of different spans equal.
+    if name.contains('/') || containers.iter().any(|known| known.name == name) {
         return;
     }
     containers.push(Container {

@@ -242,3 +242,75 @@ impl From<SpanTree> for Outcome {
         Self::Spans(vec![tree])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::AttributeValue;
+    use crate::testing::fault;
+
+    fn at(nanoseconds: u64) -> Timestamp {
+        Timestamp::nanoseconds(nanoseconds)
+    }
+
+    #[test]
+    fn children_are_clamped_to_what_they_are_under() {
+        let mut tree = SpanTree::new("s", Span::main("m", at(10)).until(Some(at(20))))
+            .under(Parent::own_root());
+        let outer = tree.add(Span::new("outer", "o", at(5)).until(Some(at(15))));
+        tree.add_under(
+            Some(outer),
+            Span::new("inner", "i", at(12)).until(Some(at(18))),
+        );
+        tree.add(Span::new("after", "a", at(30)).until(Some(at(40))));
+        tree.add(Span::new("backwards", "b", at(14)).until(Some(at(13))));
+        tree.clamp();
+        let times: Vec<_> = tree
+            .children
+            .iter()
+            .map(|child| &child.span)
+            .map(|span| (span.start.nanoseconds, span.end.map(|end| end.nanoseconds)))
+            .collect();
+        assert_eq!(
+            times,
+            [
+                (10, Some(15)),
+                (12, Some(15)),
+                (20, Some(20)),
+                (14, Some(14))
+            ]
+        );
+        assert_eq!(fault(&tree), None);
+    }
+
+    #[test]
+    fn what_runs_is_clamped_at_its_start_only() {
+        let mut tree = SpanTree::new("s", Span::main("m", at(10))).under(Parent::own_root());
+        tree.add(Span::new("a", "a", at(5)));
+        tree.clamp();
+        assert_eq!(tree.main.end, None);
+        let [child] = tree.children.as_slice() else {
+            panic!("{:?}", tree.children);
+        };
+        assert_eq!((child.span.start, child.span.end), (at(10), None));
+    }
+
+    #[test]
+    fn an_attribute_is_set_once_and_only_to_something() {
+        let mut span = Span::main("m", at(0))
+            .with("a", "1")
+            .with("b", "")
+            .with("c", f64::NAN)
+            .with("d", None::<i64>);
+        span.set("a", 2);
+        span.fail("OOMKilled", "out of memory");
+        let keys: Vec<_> = span
+            .attributes
+            .iter()
+            .map(|attribute| attribute.key.as_str())
+            .collect();
+        assert_eq!(keys, ["a", "error.type"]);
+        assert_eq!(span.attributes[0].value, AttributeValue::Integer(2));
+        assert!(span.has_failed());
+    }
+}
