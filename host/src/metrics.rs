@@ -1,1 +1,324 @@
 //! Metrics of the host itself, for Prometheus.
+//!
+//! Labels have few values: kinds, mappers and outcomes; never a name, a namespace or an id.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lighthouse_telemetry_core::index;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::export;
+use crate::health::Watches;
+use crate::run::Progress;
+
+/// Content type of the exposition: OpenMetrics.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Durations of a mapping: from 10 µs, where most are, to 0.3 s, where a limit ends it.
+const MAPPING_SECONDS: [f64; 10] = [
+    0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3,
+];
+
+/// An outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+/// A kind and what happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindEvent {
+    kind: String,
+    event: &'static str,
+}
+
+/// A kind and the state of its watches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindState {
+    kind: String,
+    state: &'static str,
+}
+
+/// A mapper.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Mapper {
+    mapper: String,
+}
+
+/// A mapper and how a call of it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MapperOutcome {
+    mapper: String,
+    outcome: &'static str,
+}
+
+/// What the rooms count. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    webhooks: Family<Outcome, Counter>,
+    watch_events: Family<KindEvent, Counter>,
+    mapper_calls: Family<MapperOutcome, Counter>,
+    mapper_seconds: Family<Mapper, Histogram>,
+    patches: Family<Outcome, Counter>,
+    lookups: Family<Outcome, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            webhooks: Family::default(),
+            watch_events: Family::default(),
+            mapper_calls: Family::default(),
+            mapper_seconds: Family::new_with_constructor(|| Histogram::new(MAPPING_SECONDS)),
+            patches: Family::default(),
+            lookups: Family::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// A webhook was answered.
+    pub fn webhook(&self, outcome: &'static str) {
+        self.webhooks.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Something came from a watch.
+    pub fn watch_event(&self, kind: &str, event: &'static str) {
+        let label = KindEvent {
+            kind: kind.to_owned(),
+            event,
+        };
+        self.watch_events.get_or_create(&label).inc();
+    }
+
+    /// A mapper was called and took so many seconds.
+    pub fn mapping(&self, mapper: &str, outcome: &'static str, seconds: f64) {
+        let mapper = mapper.to_owned();
+        self.mapper_seconds
+            .get_or_create(&Mapper {
+                mapper: mapper.clone(),
+            })
+            .observe(seconds);
+        self.mapper_calls
+            .get_or_create(&MapperOutcome { mapper, outcome })
+            .inc();
+    }
+
+    /// A patch was sent, or given up.
+    pub fn patch(&self, outcome: &'static str) {
+        self.patches.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// A look-up was answered.
+    pub fn lookup(&self, outcome: &'static str) {
+        self.lookups.get_or_create(&Outcome { outcome }).inc();
+    }
+}
+
+/// What is read at the time of a scrape.
+#[derive(Debug)]
+pub struct Readings {
+    /// Counts of the index.
+    pub index: Arc<Mutex<index::Counts>>,
+    /// Queues of the run loop.
+    pub progress: watch::Receiver<Progress>,
+    /// The exporter.
+    pub exporter: export::Handle,
+    /// The watches.
+    pub watches: Watches,
+}
+
+/// Everything that is shown.
+#[derive(Debug)]
+pub struct Exposition {
+    registry: Registry,
+}
+
+impl Exposition {
+    /// All metrics under their names.
+    #[must_use]
+    pub fn new(metrics: &Metrics, readings: Readings) -> Self {
+        let mut registry = Registry::with_prefix("lighthouse_telemetry");
+        registry.register("webhooks", "Webhooks by outcome", metrics.webhooks.clone());
+        registry.register(
+            "watch_events",
+            "What came from watches, by kind",
+            metrics.watch_events.clone(),
+        );
+        registry.register(
+            "mapper_calls",
+            "Calls of mappers by outcome",
+            metrics.mapper_calls.clone(),
+        );
+        registry.register(
+            "mapper_seconds",
+            "How long calls of mappers took",
+            metrics.mapper_seconds.clone(),
+        );
+        registry.register(
+            "patches",
+            "Attempts to set annotations by outcome",
+            metrics.patches.clone(),
+        );
+        registry.register(
+            "lookups",
+            "Look-ups of owners that no mapper watches, by outcome",
+            metrics.lookups.clone(),
+        );
+        registry.register_collector(Box::new(readings));
+        Self { registry }
+    }
+
+    /// The metrics as OpenMetrics text.
+    ///
+    /// # Errors
+    /// Never: text takes all that is written to it.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut output = String::new();
+        text::encode(&mut output, &self.registry)?;
+        Ok(output)
+    }
+}
+
+impl Collector for Readings {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let index = *self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = self.progress.borrow().clone();
+        let export = self.exporter.counts();
+        let counters = [
+            ("facts", "Facts taken into the index", progress.facts),
+            (
+                "spans_finished",
+                "Spans given to the exporter",
+                index.spans_exported,
+            ),
+            (
+                "orphans_exported",
+                "Spans whose parent did not come before the deadline",
+                index.orphans_exported,
+            ),
+            (
+                "webhooks_without_job",
+                "Webhooks that no job ever belonged to",
+                index.webhooks_without_job,
+            ),
+            (
+                "late_jobs",
+                "Jobs that came after the root of their trace was exported",
+                index.late_jobs,
+            ),
+            (
+                "late_attachments",
+                "Events and the like that came after their object was exported",
+                index.late_attachments,
+            ),
+            (
+                "objects_unrelated",
+                "Objects that belong to no trace",
+                index.unrelated,
+            ),
+            (
+                "objects_too_old",
+                "Objects that had ended too long ago when first seen",
+                index.too_old,
+            ),
+            (
+                "mapping_failures",
+                "Mappings that failed",
+                index.mapping_failures,
+            ),
+            (
+                "export_spans_sent",
+                "Spans acknowledged by a receiver",
+                export.sent,
+            ),
+            (
+                "export_spans_rejected",
+                "Spans refused in a batch that was acknowledged",
+                export.rejected,
+            ),
+            (
+                "export_spans_failed",
+                "Spans in batches that a receiver refused",
+                export.failed,
+            ),
+            (
+                "export_spans_dropped",
+                "Spans dropped because the queue was full",
+                export.dropped,
+            ),
+            (
+                "export_retries",
+                "Attempts beyond the first of a batch",
+                export.retries,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        let gauges = [
+            (
+                "ready",
+                "1 once every watch is ready",
+                u64::from(progress.ready),
+            ),
+            ("objects", "Objects in the index", index.subjects),
+            (
+                "orphans",
+                "Objects whose parent is not known yet",
+                index.orphans,
+            ),
+            (
+                "attachments_waiting",
+                "Events and the like whose object is not known yet",
+                index.waiting_attachments,
+            ),
+            ("mappings_waiting", "Mappings in flight", progress.mappings),
+            (
+                "patches_waiting",
+                "Patches queued or in flight",
+                progress.patches,
+            ),
+            (
+                "lookups_waiting",
+                "Look-ups queued or in flight",
+                progress.lookups,
+            ),
+            (
+                "export_spans_waiting",
+                "Spans not acknowledged yet",
+                export.queued,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = gauge(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        let mut watches = encoder.encode_descriptor(
+            "watches",
+            "Watches of a kind by state",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((kind, state), count) in self.watches.count() {
+            let labels = KindState { kind, state };
+            gauge(count).encode(watches.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}

@@ -1,1 +1,522 @@
-//! Watches the kinds that the mappers declare.
+//! Watches the kinds that the mappers declare, and tells the index what is there.
+//!
+//! One task a source. It finds the version that the cluster serves, follows the kind in every namespace that
+//! is wanted, and starts anew at each resync. What goes wrong with one kind is reported once, tried again for
+//! ever, and does not touch the others.
+
+mod object;
+mod stream;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::SelectAll;
+use futures::{Stream, StreamExt};
+use kube::runtime::watcher::{self, DefaultBackoff, Event};
+use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::description::ObjectSource;
+use lighthouse_telemetry_core::index::Fact;
+use lighthouse_telemetry_core::object::{GroupKind, SourceId, Uid};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Namespaces;
+use crate::health::{State, WatchName, Watches};
+use crate::kinds::{KindError, Kinds, Served, reason};
+use crate::metrics::Metrics;
+use object::Raw;
+use stream::Item;
+
+/// What is watched and how patiently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where.
+    pub namespaces: Namespaces,
+    /// How often everything is listed anew; none: only when a watch breaks.
+    pub resync_interval: Option<Duration>,
+    /// How long after a kind was found missing it is looked for again.
+    pub missing_pause: Duration,
+    /// How long the API server may take for a page of a list.
+    pub answer: Duration,
+    /// How long sources that are only attached wait for those that they belong to.
+    pub attached_wait: Duration,
+}
+
+impl Settings {
+    /// The defaults for these namespaces.
+    #[must_use]
+    pub const fn of(namespaces: Namespaces, resync_interval: Option<Duration>) -> Self {
+        Self {
+            namespaces,
+            resync_interval,
+            missing_pause: Duration::from_secs(30),
+            answer: Duration::from_secs(90),
+            attached_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What all watches share.
+#[derive(Clone)]
+pub struct Room {
+    /// What is watched and how patiently.
+    pub settings: Settings,
+    /// What the mappers want.
+    pub catalog: Arc<Catalog>,
+    /// What the cluster serves.
+    pub kinds: Arc<Kinds>,
+    /// Where facts go; bounded, so that a watch waits for the index.
+    pub facts: mpsc::Sender<Fact>,
+    /// How the watches are doing.
+    pub watches: Watches,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Room")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts to watch all sources of the catalog, until `stop` is cancelled.
+pub fn start(room: &Room, stop: &CancellationToken) -> JoinSet<()> {
+    let namespaces: Vec<Option<String>> = match &room.settings.namespaces {
+        Namespaces::All => vec![None],
+        Namespaces::Only(names) => names.iter().cloned().map(Some).collect(),
+    };
+    let sources: Vec<_> = room
+        .catalog
+        .sources()
+        .map(|(id, source)| (id, source.clone()))
+        .collect();
+    let subjects: Vec<SourceId> = sources
+        .iter()
+        .filter(|(_, source)| room.catalog.maps(&kind_of(source)))
+        .map(|(id, _)| *id)
+        .collect();
+    room.watches
+        .declare(sources.iter().flat_map(|(id, source)| {
+            namespaces.iter().map(|namespace| {
+                let name = WatchName {
+                    source: *id,
+                    namespace: namespace.clone(),
+                };
+                (name, label(source))
+            })
+        }));
+    let mut tasks = JoinSet::new();
+    for (id, source) in sources {
+        let task = Task {
+            room: room.clone(),
+            id,
+            label: label(&source),
+            source,
+            scopes: namespaces.iter().cloned().map(Scope::new).collect(),
+            odd_objects: false,
+        };
+        let first = if subjects.contains(&id) {
+            Vec::new()
+        } else {
+            subjects.clone()
+        };
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = task.run(first) => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+    tasks
+}
+
+fn kind_of(source: &ObjectSource) -> GroupKind {
+    GroupKind {
+        group: source.group.as_str().into(),
+        kind: source.kind.as_str().into(),
+    }
+}
+
+/// A kind for people and metrics.
+fn label(source: &ObjectSource) -> String {
+    if source.group.is_empty() {
+        source.kind.clone()
+    } else {
+        format!("{}.{}", source.kind, source.group)
+    }
+}
+
+/// A source and what is known of it.
+struct Task {
+    room: Room,
+    id: SourceId,
+    label: String,
+    source: ObjectSource,
+    scopes: Vec<Scope>,
+    /// Whether one that cannot be used was logged.
+    odd_objects: bool,
+}
+
+/// A source in one namespace, or in all.
+struct Scope {
+    namespace: Option<String>,
+    /// Its objects as of the last list and all that came since; kept only where there are several scopes, whose
+    /// lists complete each other.
+    objects: BTreeSet<Uid>,
+    /// What the list that is under way has given so far.
+    listing: BTreeSet<Uid>,
+    /// Whether it has listed once or may not be read.
+    settled: bool,
+}
+
+impl Scope {
+    const fn new(namespace: Option<String>) -> Self {
+        Self {
+            namespace,
+            objects: BTreeSet::new(),
+            listing: BTreeSet::new(),
+            settled: false,
+        }
+    }
+}
+
+/// Why a source starts anew.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Resync,
+    Vanished,
+    /// Nobody takes facts any more.
+    Stopped,
+}
+
+impl Task {
+    async fn run(mut self, first: Vec<SourceId>) {
+        // Not for ever: a subject whose API server is failing must not hide the rest.
+        let wait = self.room.watches.settled(&first);
+        if tokio::time::timeout(self.room.settings.attached_wait, wait)
+            .await
+            .is_err()
+        {
+            tracing::debug!(kind = %self.label, "watched before all that it belongs to was listed");
+        }
+        let mut backoff = DefaultBackoff::default();
+        loop {
+            let kind = kind_of(&self.source);
+            let answer = self.room.settings.answer;
+            let asked = self.room.kinds.first(&kind, &self.source.versions);
+            let pause = match tokio::time::timeout(answer, asked).await {
+                Ok(Ok(served)) => {
+                    backoff = DefaultBackoff::default();
+                    match self.follow(&served).await {
+                        Turn::Resync => continue,
+                        Turn::Stopped => return,
+                        Turn::Vanished => self.missing(),
+                    }
+                }
+                Ok(Err(KindError::Absent)) => self.missing(),
+                Ok(Err(KindError::Failed(error))) => {
+                    self.failing(&reason(&error));
+                    backoff.next().unwrap_or(self.room.settings.missing_pause)
+                }
+                Err(_) => {
+                    self.failing("it did not answer in time");
+                    backoff.next().unwrap_or(self.room.settings.missing_pause)
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Follows the kind in all namespaces until the next resync.
+    async fn follow(&mut self, served: &Served) -> Turn {
+        let mut config = watcher::Config::default();
+        // Objects of a page are all in memory at once, decoded; a Pod is 20 KB as text and several times that so.
+        config.page_size = Some(100);
+        config
+            .label_selector
+            .clone_from(&self.source.label_selector);
+        config
+            .field_selector
+            .clone_from(&self.source.field_selector);
+        let mut streams = SelectAll::new();
+        let cluster_wide = !served.namespaced;
+        for (place, scope) in self.scopes.iter().enumerate() {
+            // A kind without namespaces is watched once.
+            if cluster_wide && place > 0 {
+                continue;
+            }
+            let api = served.api::<Raw>(self.room.kinds.client(), scope.namespace.as_deref());
+            let items = stream::items(api, config.clone(), self.room.settings.answer);
+            streams.push(items.map(move |item| (place, item)).boxed());
+        }
+        if cluster_wide {
+            for place in 1..self.scopes.len() {
+                self.settle(place, State::Listed);
+            }
+        }
+        let resync = self.room.settings.resync_interval;
+        let resync = resync.and_then(|interval| Instant::now().checked_add(interval));
+        self.take(&mut streams, served, resync).await
+    }
+
+    async fn take(
+        &mut self,
+        streams: &mut (impl Stream<Item = (usize, Item)> + Unpin),
+        served: &Served,
+        resync: Option<Instant>,
+    ) -> Turn {
+        let due = async {
+            match resync {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(due);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = &mut due => return Turn::Resync,
+                next = streams.next() => next,
+            };
+            // The streams do not end by themselves.
+            let Some((place, item)) = next else {
+                return Turn::Resync;
+            };
+            let turn = match item {
+                Item::Event(event) => self.event(place, event, served).await,
+                Item::Error(error) => self.error(place, &error, served),
+                Item::Silent => {
+                    self.report(
+                        place,
+                        State::Failing(
+                            "the API server does not answer in time; see whether it is overloaded"
+                                .to_owned(),
+                        ),
+                    );
+                    None
+                }
+            };
+            if let Some(turn) = turn {
+                return turn;
+            }
+        }
+    }
+
+    async fn event(&mut self, place: usize, event: Event<Raw>, served: &Served) -> Option<Turn> {
+        let several = self.scopes.len() > 1;
+        match event {
+            Event::Init => {
+                if let Some(scope) = self.scopes.get_mut(place) {
+                    scope.listing.clear();
+                }
+                None
+            }
+            Event::InitApply(raw) => {
+                self.count("listed");
+                if let (Some(uid), Some(scope)) = (raw.uid(), self.scopes.get_mut(place)) {
+                    scope.listing.insert(uid);
+                }
+                self.applied(raw, served).await
+            }
+            Event::InitDone => {
+                if let Some(scope) = self.scopes.get_mut(place) {
+                    scope.objects = std::mem::take(&mut scope.listing);
+                }
+                self.settle(place, State::Listed);
+                self.relisted(several).await
+            }
+            Event::Apply(raw) => {
+                self.count("applied");
+                self.alive(place);
+                if several && let (Some(uid), Some(scope)) = (raw.uid(), self.scopes.get_mut(place))
+                {
+                    scope.objects.insert(uid);
+                }
+                self.applied(raw, served).await
+            }
+            Event::Delete(raw) => {
+                self.count("deleted");
+                self.alive(place);
+                if let (Some(uid), Some(scope)) = (raw.uid(), self.scopes.get_mut(place)) {
+                    scope.objects.remove(&uid);
+                }
+                let object = self.object(raw, served)?;
+                self.send(Fact::Deleted(self.id, Box::new(object))).await
+            }
+        }
+    }
+
+    async fn applied(&mut self, raw: Raw, served: &Served) -> Option<Turn> {
+        let object = self.object(raw, served)?;
+        self.send(Fact::Applied(self.id, Box::new(object))).await
+    }
+
+    fn object(
+        &mut self,
+        mut raw: Raw,
+        served: &Served,
+    ) -> Option<lighthouse_telemetry_core::object::Object> {
+        raw.complete(&served.resource);
+        match self.room.catalog.object(self.id, raw.value()) {
+            Ok(object) => Some(object),
+            Err(error) => {
+                self.count("unusable");
+                if !std::mem::replace(&mut self.odd_objects, true) {
+                    tracing::warn!(
+                        kind = %self.label,
+                        "an object is left out, and further ones like it without a word: {error}"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    /// Tells which objects there are, once every namespace has said so. Another namespace may be in the middle
+    /// of a list of its own: what it had and what it has listed are both there.
+    async fn relisted(&mut self, several: bool) -> Option<Turn> {
+        if !self.scopes.iter().all(|scope| scope.settled) {
+            return None;
+        }
+        let objects = if several {
+            self.scopes
+                .iter()
+                .flat_map(|scope| scope.objects.iter().chain(&scope.listing))
+                .cloned()
+                .collect()
+        } else {
+            self.scopes
+                .first_mut()
+                .map(|scope| std::mem::take(&mut scope.objects))
+                .unwrap_or_default()
+        };
+        self.count("relisted");
+        self.send(Fact::Relisted(self.id, objects)).await
+    }
+
+    async fn send(&self, fact: Fact) -> Option<Turn> {
+        match self.room.facts.send(fact).await {
+            Ok(()) => None,
+            Err(_) => Some(Turn::Stopped),
+        }
+    }
+
+    fn error(&mut self, place: usize, error: &watcher::Error, served: &Served) -> Option<Turn> {
+        self.count("error");
+        let (status, text) = match error {
+            watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+                match error {
+                    kube::Error::Api(status) => (Some(status), reason(error)),
+                    error => (None, reason(error)),
+                }
+            }
+            // The connection broke or was ended; it is taken up again at once.
+            watcher::Error::WatchFailed(error) => {
+                tracing::debug!(kind = %self.label, "a watch was interrupted: {}", reason(error));
+                return None;
+            }
+            watcher::Error::WatchError(status) => (
+                Some(status),
+                format!("{} ({})", status.message, status.code),
+            ),
+            watcher::Error::NoResourceVersion => (
+                None,
+                "it sends no resource versions; see whether it is a Kubernetes API server"
+                    .to_owned(),
+            ),
+        };
+        match status.map(|status| status.code) {
+            Some(403) => {
+                let rule = served.rule(&["get", "list", "watch"]);
+                let role = match self
+                    .scopes
+                    .get(place)
+                    .and_then(|scope| scope.namespace.as_deref())
+                {
+                    Some(namespace) => format!("the Role in namespace {namespace}"),
+                    None => "the ClusterRole".to_owned(),
+                };
+                self.settle(
+                    place,
+                    State::Forbidden(format!("add this rule to {role}: {rule}")),
+                );
+                None
+            }
+            Some(404) => Some(Turn::Vanished),
+            // The resource version is too old: what was missed comes with the list that follows.
+            Some(410) => {
+                tracing::debug!(kind = %self.label, "listed anew: {text}");
+                None
+            }
+            _ => {
+                self.report(place, unreachable(&text));
+                None
+            }
+        }
+    }
+
+    fn missing(&mut self) -> Duration {
+        let versions = self.source.versions.join(" or ");
+        let detail = format!(
+            "the cluster does not serve {} in version {versions}; install it, or ignore this if it is not used",
+            self.label
+        );
+        for place in 0..self.scopes.len() {
+            self.settle(place, State::Missing(detail.clone()));
+        }
+        self.room.settings.missing_pause
+    }
+
+    fn failing(&mut self, reason: &str) {
+        for place in 0..self.scopes.len() {
+            self.report(place, unreachable(reason));
+        }
+    }
+
+    fn settle(&mut self, place: usize, state: State) {
+        if let Some(scope) = self.scopes.get_mut(place) {
+            scope.settled = true;
+        }
+        self.report(place, state);
+    }
+
+    /// What came shows that a failure is over.
+    fn alive(&self, place: usize) {
+        self.report(place, State::Listed);
+    }
+
+    fn report(&self, place: usize, state: State) {
+        let Some(scope) = self.scopes.get(place) else {
+            return;
+        };
+        let name = WatchName {
+            source: self.id,
+            namespace: scope.namespace.clone(),
+        };
+        let namespace = scope.namespace.as_deref().unwrap_or("all");
+        if !self.room.watches.set(&name, state.clone()) {
+            return;
+        }
+        match state.detail() {
+            Some(detail) => tracing::warn!(kind = %self.label, namespace, "not watched: {detail}"),
+            None => tracing::info!(kind = %self.label, namespace, "watched"),
+        }
+    }
+
+    fn count(&self, event: &'static str) {
+        self.room.metrics.watch_event(&self.label, event);
+    }
+}
+
+fn unreachable(reason: &str) -> State {
+    State::Failing(format!(
+        "the API server cannot be asked: {reason}; this is tried again until it works"
+    ))
+}

@@ -1,1 +1,369 @@
 //! Receives webhooks from Lighthouse.
+//!
+//! A webhook is verified, decoded and queued, then answered with 202. The sender ignores what it is answered
+//! and tries again only when it gets no connection, so that an answer must come at once and the queue must be
+//! taken from. Neither bodies nor signatures are logged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hmac::{Hmac, KeyInit, Mac};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::index::Fact;
+use serde_json::Value;
+use sha2::Sha256;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{Secret, Verification};
+use crate::metrics::Metrics;
+
+/// Where Lighthouse posts to.
+pub const PATH: &str = "/lighthouse/events";
+/// `sha256=` and the HMAC-SHA256 of the body in hexadecimal.
+pub const SIGNATURE: &str = "x-lighthouse-signature";
+/// `webhook` or `activity`.
+pub const PAYLOAD_TYPE: &str = "x-lighthouse-payload-type";
+/// Lighthouse's kind of webhook.
+pub const KIND: &str = "x-lighthouse-webhook-kind";
+
+/// The limit of Lighthouse's own parser of such requests.
+const BODY_LIMIT: usize = 10_000_000;
+
+/// Kinds that Lighthouse sends: `WebhookKind` of go-scm.
+const KINDS: [&str; 23] = [
+    "branch",
+    "check_run",
+    "check_suite",
+    "deploy",
+    "deployment_status",
+    "fork",
+    "installation",
+    "installation_repository",
+    "issue",
+    "issue_comment",
+    "label",
+    "ping",
+    "pull_request",
+    "pull_request_comment",
+    "push",
+    "release",
+    "repository",
+    "review",
+    "review_comment",
+    "star",
+    "status",
+    "tag",
+    "watch",
+];
+
+/// Kinds whose body names its repository in `Repo`, an object: go-scm's structs.
+const KINDS_OF_A_REPOSITORY: [&str; 5] = [
+    "push",
+    "pull_request",
+    "issue_comment",
+    "pull_request_comment",
+    "review",
+];
+
+/// Signs a body as Lighthouse does: the value of the header [`SIGNATURE`].
+#[must_use]
+pub fn sign(key: &Secret, body: &[u8]) -> String {
+    let signature = mac(key)
+        .map(|mac| mac.chain_update(body).finalize().into_bytes())
+        .unwrap_or_default();
+    format!("sha256={}", hex::encode(signature))
+}
+
+/// HMAC takes keys of any length.
+fn mac(key: &Secret) -> Option<Hmac<Sha256>> {
+    Hmac::new_from_slice(key.bytes()).ok()
+}
+
+/// What the handler needs.
+#[derive(Debug)]
+pub struct Receiver {
+    /// How webhooks are verified.
+    pub verification: Verification,
+    /// Which mappers want what of a webhook.
+    pub catalog: Arc<Catalog>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Where webhooks go.
+    pub facts: mpsc::Sender<Fact>,
+    /// Whether the watches are ready.
+    pub ready: watch::Receiver<bool>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+}
+
+/// Default of [`Receiver::body_timeout`]: 10 MB in it is 330 KB/s.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Accepted,
+    Unused,
+    UnknownKind,
+    Activity,
+    UnknownPayload,
+    Unsigned,
+    WrongSignature,
+    TooLarge,
+    TooSlow,
+    Incomplete,
+    NoKind,
+    NotJson,
+    WrongShape,
+    Full,
+    Stopping,
+}
+
+impl Answer {
+    /// Status, label of the metric, and what to do.
+    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Accepted => (StatusCode::ACCEPTED, "accepted", "accepted"),
+            Self::Unused => (
+                StatusCode::ACCEPTED,
+                "unused",
+                "accepted, but no mapper wants this kind",
+            ),
+            Self::UnknownKind => (
+                StatusCode::ACCEPTED,
+                "unknown-kind",
+                "accepted, but this kind of webhook is unknown",
+            ),
+            Self::Activity => (
+                StatusCode::ACCEPTED,
+                "activity",
+                "accepted, but activities are taken from the cluster",
+            ),
+            Self::UnknownPayload => (
+                StatusCode::ACCEPTED,
+                "unknown-payload",
+                "accepted, but this type of payload is unknown",
+            ),
+            Self::Unsigned => (
+                StatusCode::UNAUTHORIZED,
+                "unsigned",
+                "send the header X-Lighthouse-Signature: sha256=<64 hexadecimal digits>",
+            ),
+            Self::WrongSignature => (
+                StatusCode::UNAUTHORIZED,
+                "wrong-signature",
+                "the signature is wrong: use the same HMAC key in Lighthouse and here",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "the body is too large: send at most 10000000 bytes",
+            ),
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "too-slow",
+                "the body did not arrive in time: send it again",
+            ),
+            Self::Incomplete => (
+                StatusCode::BAD_REQUEST,
+                "incomplete",
+                "the body ended early: send it again",
+            ),
+            Self::NoKind => (
+                StatusCode::BAD_REQUEST,
+                "no-kind",
+                "send the header X-Lighthouse-Webhook-Kind",
+            ),
+            Self::NotJson => (
+                StatusCode::BAD_REQUEST,
+                "not-json",
+                "the body is not JSON: send the webhook as Lighthouse does",
+            ),
+            Self::WrongShape => (
+                StatusCode::BAD_REQUEST,
+                "wrong-shape",
+                "the body is not a webhook of this kind: send it as Lighthouse does",
+            ),
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "full",
+                "too many webhooks wait: send it again later",
+            ),
+            Self::Stopping => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "the plugin is being stopped: send it again later",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let (status, _, text) = self.parts();
+        let mut response = (status, format!("{text}\n")).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::Full | Self::Stopping => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // The rest of the body will not be read.
+            Self::TooLarge | Self::TooSlow | Self::Unsigned => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// What is served on the port that Lighthouse knows.
+pub fn router(receiver: Receiver) -> Router {
+    let ready = receiver.ready.clone();
+    let readiness = move || {
+        let ready = *ready.borrow();
+        std::future::ready(if ready {
+            (StatusCode::OK, "ready\n")
+        } else {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: /readyz on the port of the metrics says why\n",
+            )
+        })
+    };
+    Router::new()
+        .route(PATH, post(receive).fallback(only_post))
+        .route("/healthz", get(|| std::future::ready("alive\n")))
+        .route("/readyz", get(readiness))
+        .with_state(Arc::new(receiver))
+}
+
+async fn only_post(State(receiver): State<Arc<Receiver>>) -> Response {
+    receiver.metrics.webhook("wrong-method");
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        [(header::ALLOW, "POST")],
+        "webhooks are sent by POST\n",
+    )
+        .into_response()
+}
+
+async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
+    let answer = receiver.take(request).await;
+    let (status, outcome, text) = answer.parts();
+    receiver.metrics.webhook(outcome);
+    if status.is_success() {
+        tracing::debug!(outcome, "webhook");
+    } else {
+        tracing::warn!(outcome, "a webhook was refused: {text}");
+    }
+    answer.into_response()
+}
+
+impl Receiver {
+    async fn take(&self, request: Request) -> Answer {
+        let received = self.clock.now();
+        let (parts, body) = request.into_parts();
+        let signature = match &self.verification {
+            Verification::None => None,
+            Verification::Key(key) => match signature(&parts.headers) {
+                Some(signature) => Some((key, signature)),
+                None => return Answer::Unsigned,
+            },
+        };
+        let announced = parts.headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
+            return Answer::TooLarge;
+        }
+        let body = match self.read(body).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        if let Some((key, signature)) = signature {
+            // Compares in constant time.
+            let verified = mac(key)
+                .is_some_and(|mac| mac.chain_update(&body).verify_slice(&signature).is_ok());
+            if !verified {
+                return Answer::WrongSignature;
+            }
+        }
+        match text(&parts.headers, PAYLOAD_TYPE) {
+            None | Some("webhook") => {}
+            Some("activity") => return Answer::Activity,
+            Some(_) => return Answer::UnknownPayload,
+        }
+        let Some(kind) = text(&parts.headers, KIND) else {
+            return Answer::NoKind;
+        };
+        let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+            return Answer::NotJson;
+        };
+        if !is_webhook(kind, &body) {
+            return Answer::WrongShape;
+        }
+        if !KINDS.contains(&kind) {
+            return Answer::UnknownKind;
+        }
+        let webhook = self.catalog.webhook(kind, received, &body);
+        if webhook.subject_of.is_empty() {
+            return Answer::Unused;
+        }
+        match self.facts.try_send(Fact::Webhook(webhook)) {
+            Ok(()) => Answer::Accepted,
+            Err(TrySendError::Full(_)) => Answer::Full,
+            Err(TrySendError::Closed(_)) => Answer::Stopping,
+        }
+    }
+
+    async fn read(&self, body: Body) -> Result<bytes::Bytes, Answer> {
+        let collect = Limited::new(body, BODY_LIMIT).collect();
+        match tokio::time::timeout(self.body_timeout, collect).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Answer::TooLarge),
+            Ok(Err(_)) => Err(Answer::Incomplete),
+            Err(_) => Err(Answer::TooSlow),
+        }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The bytes of the signature, if there is one of the right form.
+fn signature(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let digits = text(headers, SIGNATURE)?.strip_prefix("sha256=")?;
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Whether a body has the shape of go-scm's struct, as far as anybody here relies on it.
+fn is_webhook(kind: &str, body: &Value) -> bool {
+    let Value::Object(members) = body else {
+        return false;
+    };
+    let guid = matches!(
+        members.get("GUID"),
+        None | Some(Value::Null | Value::String(_))
+    );
+    let repository = matches!(members.get("Repo"), Some(Value::Object(_)));
+    guid && (repository || !KINDS_OF_A_REPOSITORY.contains(&kind))
+}
+
+#[cfg(test)]
+mod tests;

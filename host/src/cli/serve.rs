@@ -1,1 +1,113 @@
 //! `serve`: the plugin.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::VERSION;
+use crate::clock::Clock;
+pub use crate::config::Options as Arguments;
+use crate::config::{ConfigError, Verification};
+use crate::mappers::Mappers;
+use crate::{export, logging, run};
+
+/// A watch is renewed every 290 s. A connection that is silent for longer than that is dead.
+const SILENCE: Duration = Duration::from_secs(310);
+
+/// Runs the plugin until it is told to stop.
+///
+/// # Errors
+/// If it cannot start, or a room of it ends unexpectedly.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    logging::start(&arguments.log_level, arguments.log_format)?;
+    let settings = arguments.settings()?;
+    let exporter = export::Settings::from_environment(&export::Overrides {
+        exporter: arguments.traces_exporter_type.clone(),
+        endpoint: arguments.traces_exporter_endpoint.clone(),
+    })
+    .map_err(|error| ConfigError::Exporter(error.to_string()))?;
+    let client = connect(&arguments).await?;
+    tracing::info!(version = VERSION, "lighthouse-telemetry");
+    if matches!(settings.verification, Verification::None) {
+        tracing::warn!("webhooks are not verified: anybody who can reach the port can send them");
+    }
+    if arguments.child_pr_delay.is_some() {
+        tracing::warn!("--child-pr-delay has no effect yet");
+    }
+    let mappers = tokio::task::spawn_blocking(Mappers::builtin).await??;
+    let exporter = export::start(exporter)?;
+    // Before anything starts, so that no signal is missed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut running = run::start(settings, client, Clock::system(), mappers, exporter).await?;
+    let ended = tokio::select! {
+        () = asked_to_stop(&mut terminate, &mut interrupt) => None,
+        room = running.ended() => Some(room),
+    };
+    if let Some(room) = ended {
+        tracing::error!("{room} ended by itself; this is a bug, please report it");
+    } else {
+        tracing::info!("stopping");
+    }
+    let drained = tokio::select! {
+        drained = running.stop() => drained,
+        () = asked_to_stop(&mut terminate, &mut interrupt) => {
+            anyhow::bail!("stopped at once, as asked for by a second signal");
+        }
+    };
+    tracing::info!(
+        patches_left = drained.patches,
+        spans_left = drained.spans,
+        "stopped"
+    );
+    Ok(if ended.is_none() && drained.spans == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The cluster: of the file, else the one that the process runs in, else of the usual files.
+async fn connect(arguments: &Arguments) -> Result<Client, ConfigError> {
+    let failed = |error: &dyn std::error::Error| ConfigError::Cluster(causes(error));
+    let mut config = match &arguments.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| failed(&error))?
+        }
+        None => match Config::incluster() {
+            Ok(config) => config,
+            Err(_) => Config::infer().await.map_err(|error| failed(&error))?,
+        },
+    };
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    Client::try_from(config).map_err(|error| failed(&error))
+}
+
+/// An error and what caused it, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.to_string();
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}

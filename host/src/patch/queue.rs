@@ -1,0 +1,343 @@
+//! Which object is patched next: one entry an object, urgent ones first, those that failed after a pause.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lighthouse_telemetry_core::index::Annotate;
+use lighthouse_telemetry_core::object::Uid;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// An object whose turn it is.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What to set.
+    pub annotate: Annotate,
+    /// Attempts, this one included.
+    pub attempts: u32,
+    /// When it was first queued.
+    pub since: Instant,
+}
+
+/// A bounded queue.
+#[derive(Debug)]
+pub struct Queue {
+    capacity: usize,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<Uid, Entry>,
+    /// May name an entry that has moved on since: it is then skipped.
+    urgent: VecDeque<Uid>,
+    patient: VecDeque<Uid>,
+    paused: BTreeMap<(Instant, u64), Uid>,
+    pauses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    place: Place,
+    /// What came while the object was being patched.
+    next: Option<Annotate>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Urgent,
+    Patient,
+    Paused,
+    Taken,
+}
+
+impl State {
+    fn enqueue(&mut self, uid: &Uid) {
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
+        if entry.job.annotate.urgent {
+            entry.place = Place::Urgent;
+            self.urgent.push_back(Arc::clone(uid));
+        } else {
+            entry.place = Place::Patient;
+            self.patient.push_back(Arc::clone(uid));
+        }
+    }
+
+    fn end_pauses(&mut self, now: Instant) {
+        while let Some(first) = self.paused.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            let uid = first.remove();
+            self.enqueue(&uid);
+        }
+    }
+
+    fn in_place(&self, uid: &Uid, place: Place) -> bool {
+        self.entries
+            .get(uid)
+            .is_some_and(|entry| entry.place == place)
+    }
+
+    /// The first that is still where the queue says; takes those before it away.
+    fn front(&mut self, place: Place) -> Option<Uid> {
+        loop {
+            let queue = match place {
+                Place::Urgent => &mut self.urgent,
+                _ => &mut self.patient,
+            };
+            let uid = Arc::clone(queue.front()?);
+            if self.in_place(&uid, place) {
+                return Some(uid);
+            }
+            match place {
+                Place::Urgent => self.urgent.pop_front(),
+                _ => self.patient.pop_front(),
+            };
+        }
+    }
+
+    fn next(&mut self) -> Option<Uid> {
+        self.front(Place::Urgent)
+            .or_else(|| self.front(Place::Patient))
+    }
+}
+
+impl Queue {
+    /// A queue for so many objects.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Queues annotations, or joins them to those that wait; gives them back if the queue is full.
+    pub fn push(&self, annotate: Annotate) -> Result<(), Box<Annotate>> {
+        let mut state = self.state();
+        let uid = Arc::clone(&annotate.object.uid);
+        let full = state.entries.len() >= self.capacity;
+        match state.entries.get_mut(&uid) {
+            None if full => return Err(Box::new(annotate)),
+            None => {
+                let job = Job {
+                    annotate,
+                    attempts: 0,
+                    since: Instant::now(),
+                };
+                let entry = Entry {
+                    job,
+                    place: Place::Patient,
+                    next: None,
+                };
+                state.entries.insert(Arc::clone(&uid), entry);
+                state.enqueue(&uid);
+            }
+            Some(entry) if entry.place == Place::Taken => match &mut entry.next {
+                Some(next) => join(next, annotate),
+                next @ None => *next = Some(annotate),
+            },
+            Some(entry) => {
+                join(&mut entry.job.annotate, annotate);
+                if entry.place == Place::Patient && entry.job.annotate.urgent {
+                    state.enqueue(&uid);
+                }
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits until there is an object to be patched.
+    pub async fn ready(&self) {
+        loop {
+            let pause_ends = {
+                let mut state = self.state();
+                state.end_pauses(Instant::now());
+                if state.next().is_some() {
+                    return;
+                }
+                state.paused.keys().next().map(|(end, _)| *end)
+            };
+            match pause_ends {
+                Some(end) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = tokio::time::sleep_until(end) => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// The object whose turn it is, if there is one. Must be followed by [`Self::done`] or [`Self::again`].
+    pub fn take(&self) -> Option<Job> {
+        let mut state = self.state();
+        let uid = state.next()?;
+        let entry = state.entries.get_mut(&uid)?;
+        entry.place = Place::Taken;
+        entry.job.attempts += 1;
+        let job = entry.job.clone();
+        let more = state.next().is_some();
+        drop(state);
+        if more {
+            // The notification that came with it may have been this worker's.
+            self.changed.notify_one();
+        }
+        Some(job)
+    }
+
+    /// The object is done with, unless more has come for it.
+    pub fn done(&self, uid: &Uid) {
+        let mut state = self.state();
+        let next = state
+            .entries
+            .get_mut(uid)
+            .and_then(|entry| entry.next.take());
+        match next {
+            None => {
+                state.entries.remove(uid);
+            }
+            Some(annotate) => {
+                if let Some(entry) = state.entries.get_mut(uid) {
+                    entry.job = Job {
+                        annotate,
+                        attempts: 0,
+                        since: Instant::now(),
+                    };
+                }
+                state.enqueue(uid);
+                drop(state);
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// The object is to be tried again at this time.
+    pub fn again(&self, uid: &Uid, at: Instant) {
+        let mut state = self.state();
+        state.pauses += 1;
+        let place = (at, state.pauses);
+        if let Some(entry) = state.entries.get_mut(uid) {
+            entry.place = Place::Paused;
+            if let Some(next) = entry.next.take() {
+                join(&mut entry.job.annotate, next);
+            }
+            state.paused.insert(place, Arc::clone(uid));
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How many objects wait or are being patched.
+    pub fn len(&self) -> usize {
+        self.state().entries.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The newer value of a key holds.
+fn join(into: &mut Annotate, newer: Annotate) {
+    into.urgent |= newer.urgent;
+    into.annotations
+        .retain(|(key, _)| newer.annotations.iter().all(|(other, _)| other != key));
+    into.annotations.extend(newer.annotations);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lighthouse_telemetry_core::object::{GroupKind, ObjectReference};
+
+    use super::*;
+
+    fn annotate(uid: &str, key: &str, value: &str, urgent: bool) -> Annotate {
+        Annotate {
+            object: ObjectReference {
+                kind: GroupKind {
+                    group: "".into(),
+                    kind: "Pod".into(),
+                },
+                version: "v1".into(),
+                namespace: Some("jx".into()),
+                name: uid.into(),
+                uid: uid.into(),
+            },
+            annotations: vec![(key.into(), value.into())],
+            urgent,
+        }
+    }
+
+    fn take(queue: &Queue) -> Option<String> {
+        queue.take().map(|job| job.annotate.object.uid.to_string())
+    }
+
+    #[test]
+    fn urgent_ones_go_first_and_each_object_once() {
+        let queue = Queue::new(10);
+        for (uid, urgent) in [("a", false), ("b", false), ("c", true), ("b", true)] {
+            queue.push(annotate(uid, "k", "v", urgent)).expect("room");
+        }
+        assert_eq!(queue.len(), 3);
+        let order: Vec<_> = std::iter::from_fn(|| take(&queue)).collect();
+        assert_eq!(order, ["c", "b", "a"]);
+        assert_eq!(queue.len(), 3);
+        for uid in order {
+            queue.done(&uid.as_str().into());
+        }
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_comes_during_a_patch_waits_for_the_next_one() {
+        let queue = Queue::new(10);
+        queue.push(annotate("a", "k", "1", false)).expect("room");
+        assert!(queue.take().is_some());
+        queue.push(annotate("a", "k", "2", false)).expect("room");
+        queue.push(annotate("a", "l", "3", false)).expect("room");
+        assert!(queue.take().is_none());
+        queue.done(&"a".into());
+        let job = queue.take().expect("a job");
+        assert_eq!(
+            job.annotate.annotations,
+            [("k".into(), "2".into()), ("l".into(), "3".into())]
+        );
+        assert_eq!(job.attempts, 1);
+    }
+
+    #[test]
+    fn a_full_queue_gives_back_what_it_cannot_take() {
+        let queue = Queue::new(1);
+        queue.push(annotate("a", "k", "1", false)).expect("room");
+        queue
+            .push(annotate("a", "l", "1", false))
+            .expect("the same object");
+        let refused = queue.push(annotate("b", "k", "1", true));
+        assert_eq!(refused, Err(Box::new(annotate("b", "k", "1", true))));
+    }
+
+    #[tokio::test]
+    async fn what_failed_waits_for_its_time_and_takes_newer_values_along() {
+        let queue = Queue::new(10);
+        queue.push(annotate("a", "k", "1", false)).expect("room");
+        assert!(queue.take().is_some());
+        let start = Instant::now();
+        queue.again(&"a".into(), start + Duration::from_millis(50));
+        queue.push(annotate("a", "k", "2", true)).expect("room");
+        assert!(queue.take().is_none());
+        queue.ready().await;
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        let job = queue.take().expect("a job");
+        assert_eq!(job.annotate.annotations, [("k".into(), "2".into())]);
+        assert_eq!(job.attempts, 2);
+    }
+}

@@ -1,0 +1,314 @@
+//! The task that owns the index: facts in, effects out, one turn at a time.
+//!
+//! It cannot deadlock. It waits for nothing but its own inlets: every outlet takes an effect at once, into a
+//! queue that is bounded by what it refuses (patches, look-ups, spans) or by the index itself (an object has
+//! one mapping in flight). Those that carry effects out send their answers through a channel without bound,
+//! so that they never wait for this task; there are never more answers than effects in flight. What is bounded
+//! is the intake: while too many mappings are in flight nothing is taken from webhooks and watches, and those
+//! wait for nobody but this task.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lighthouse_telemetry_core::index::{Counts, Effect, Fact, Index};
+use lighthouse_telemetry_core::object::{Object, SourceId};
+use lighthouse_telemetry_core::time::Time;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Drained, Progress};
+use crate::clock::Clock;
+use crate::export;
+use crate::lookup::Lookups;
+use crate::mapping::Mapping;
+use crate::patch::Patches;
+
+/// With more mappings in flight nothing new is taken in.
+const MAPPINGS: u64 = 512;
+
+/// So many facts are taken at once before progress is told and the other inlets get their turn.
+const BATCH: usize = 128;
+
+/// For mappings and look-ups that are in flight at the stop.
+const MAPPINGS_END: Duration = Duration::from_secs(4);
+/// For patches that wait at the stop.
+const PATCHES_END: Duration = Duration::from_secs(5);
+/// For spans that wait at the stop.
+const EXPORT_END: Duration = Duration::from_secs(10);
+
+/// Where facts come from.
+pub struct Inlets {
+    /// Answers to effects.
+    pub answers: mpsc::UnboundedReceiver<Fact>,
+    /// Webhooks.
+    pub webhooks: mpsc::Receiver<Fact>,
+    /// What watches see.
+    pub watched: mpsc::Receiver<Fact>,
+    /// Whether every watch is ready.
+    pub ready: watch::Receiver<bool>,
+    /// How many spans went which way.
+    pub exported: watch::Receiver<export::Counts>,
+    /// Cancelled when nothing more will come and all is to be finished.
+    pub drain: CancellationToken,
+}
+
+/// Where effects go.
+pub struct Outlets {
+    /// Mappers.
+    pub mapping: Mapping,
+    /// Annotations.
+    pub patches: Patches,
+    /// Owners.
+    pub lookups: Lookups,
+    /// Spans.
+    pub exporter: export::Handle,
+}
+
+/// The task.
+pub struct Turns {
+    index: Index,
+    clock: Clock,
+    outlets: Outlets,
+    progress: Progress,
+    told: watch::Sender<Progress>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+/// What a turn brought.
+enum Came {
+    Answer(Fact),
+    Webhook(Fact),
+    Watched(Fact),
+    Wake,
+    Ready,
+    Exported,
+    Drain,
+}
+
+impl Turns {
+    pub fn new(
+        index: Index,
+        clock: Clock,
+        outlets: Outlets,
+        told: watch::Sender<Progress>,
+        counts: Arc<Mutex<Counts>>,
+    ) -> Self {
+        Self {
+            index,
+            clock,
+            outlets,
+            progress: Progress::default(),
+            told,
+            counts,
+        }
+    }
+
+    /// Turns until it is to drain; then drains.
+    pub async fn run(mut self, mut inlets: Inlets) -> Drained {
+        let mut exporter_lives = true;
+        self.progress.ready = *inlets.ready.borrow_and_update();
+        self.tell();
+        loop {
+            let room = self.progress.mappings < MAPPINGS;
+            let wake_at = self.progress.wake_at;
+            let came = tokio::select! {
+                biased;
+                // Answers first: they make room, and there is an end to them.
+                Some(fact) = inlets.answers.recv() => Came::Answer(fact),
+                () = sleep_until(&self.clock, wake_at) => Came::Wake,
+                Ok(()) = inlets.ready.changed() => Came::Ready,
+                changed = inlets.exported.changed(), if exporter_lives => {
+                    exporter_lives = changed.is_ok();
+                    Came::Exported
+                }
+                Some(fact) = inlets.webhooks.recv(), if room => Came::Webhook(fact),
+                Some(fact) = inlets.watched.recv(), if room => Came::Watched(fact),
+                () = inlets.drain.cancelled() => Came::Drain,
+            };
+            match came {
+                Came::Answer(fact) => {
+                    self.take(fact, || inlets.answers.try_recv().ok());
+                }
+                Came::Webhook(fact) => self.observe(fact),
+                Came::Watched(fact) => {
+                    self.take(fact, || inlets.watched.try_recv().ok());
+                }
+                Came::Wake => {
+                    self.progress.wake_at = None;
+                    self.observe(Fact::Tick);
+                }
+                Came::Ready => {
+                    self.progress.ready = *inlets.ready.borrow_and_update();
+                    if self.progress.ready {
+                        tracing::info!(
+                            "ready: every watch has listed or is known to be impossible"
+                        );
+                    }
+                }
+                Came::Exported => {}
+                Came::Drain => break,
+            }
+            self.tell();
+        }
+        self.drain(inlets).await
+    }
+
+    /// Takes a fact and what is there behind it.
+    fn take(&mut self, first: Fact, mut next: impl FnMut() -> Option<Fact>) {
+        self.observe(first);
+        for _ in 1..BATCH {
+            let Some(fact) = next() else { return };
+            self.observe(fact);
+        }
+    }
+
+    fn observe(&mut self, fact: Fact) {
+        match &fact {
+            Fact::Applied(source, object) | Fact::Deleted(source, object) => {
+                self.saw(*source, object);
+            }
+            Fact::Mapped(..) => self.progress.mappings = self.progress.mappings.saturating_sub(1),
+            _ => {}
+        }
+        self.progress.facts += 1;
+        let effects = self.index.observe(self.clock.now(), fact);
+        self.carry_out(effects);
+    }
+
+    fn saw(&mut self, source: SourceId, object: &Object) {
+        // Opaque by the letter of the API, a number in every API server there is.
+        if let Ok(version) = object.resource_version.parse::<u64>() {
+            let newest = self.progress.resource_versions.entry(source).or_default();
+            *newest = version.max(*newest);
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Map(request) => {
+                    self.progress.mappings += 1;
+                    self.outlets.mapping.push(request);
+                }
+                Effect::Annotate(annotate) => self.outlets.patches.push(annotate),
+                Effect::Export(spans) => self.outlets.exporter.send(spans),
+                Effect::Fetch(object) => self.outlets.lookups.push(object),
+                Effect::WakeAt(time) => self.progress.wake_at = Some(time),
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        self.progress.patches = self.outlets.patches.len() as u64;
+        self.progress.lookups = self.outlets.lookups.len() as u64;
+        self.progress.batches = self.outlets.exporter.counts().queued;
+        let counts = self.index.counts();
+        let before = std::mem::replace(
+            &mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
+            counts,
+        );
+        if counts.orphans_exported > before.orphans_exported {
+            tracing::warn!(
+                orphans = counts.orphans_exported,
+                "spans were exported without their parent, which did not come before the deadline"
+            );
+        }
+        if counts.spans_exported > before.spans_exported {
+            tracing::info!(
+                spans = counts.spans_exported - before.spans_exported,
+                objects = counts.subjects,
+                orphans = counts.orphans,
+                "spans finished"
+            );
+        }
+        self.told.send_if_modified(|told| {
+            let news = *told != self.progress;
+            if news {
+                told.clone_from(&self.progress);
+            }
+            news
+        });
+    }
+
+    async fn drain(mut self, mut inlets: Inlets) -> Drained {
+        // What was answered with 202 is taken in, however much it is. A client that is still being served does not
+        // keep the channel open.
+        inlets.webhooks.close();
+        while let Ok(fact) = inlets.webhooks.try_recv() {
+            self.observe(fact);
+        }
+        inlets.watched.close();
+        while let Ok(fact) = inlets.watched.try_recv() {
+            self.observe(fact);
+        }
+        self.settle(&mut inlets.answers, MAPPINGS_END, |turns| {
+            turns.progress.mappings == 0 && turns.outlets.lookups.is_empty()
+        })
+        .await;
+        self.outlets.lookups.stop();
+        self.settle(&mut inlets.answers, PATCHES_END, |turns| {
+            turns.outlets.patches.is_empty()
+        })
+        .await;
+        let effects = self.index.drain(self.clock.now());
+        self.carry_out(effects);
+        self.tell();
+        let Outlets {
+            patches, exporter, ..
+        } = self.outlets;
+        let left = patches.len() as u64;
+        patches.stop().await;
+        let spans = match exporter.flush(EXPORT_END).await {
+            Ok(()) => 0,
+            Err(error) => {
+                tracing::error!("{error}");
+                error.queued
+            }
+        };
+        if left > 0 {
+            tracing::warn!(
+                patches = left,
+                "some annotations were not set before the stop"
+            );
+        }
+        self.progress.patches = left;
+        self.progress.batches = spans;
+        self.told.send_replace(self.progress);
+        Drained {
+            patches: left,
+            spans,
+        }
+    }
+
+    /// Takes answers until it is quiet or the time is over.
+    async fn settle(
+        &mut self,
+        answers: &mut mpsc::UnboundedReceiver<Fact>,
+        limit: Duration,
+        quiet: impl Fn(&Self) -> bool,
+    ) {
+        let end = Instant::now() + limit;
+        loop {
+            while let Ok(fact) = answers.try_recv() {
+                self.observe(fact);
+            }
+            self.tell();
+            if quiet(self) {
+                return;
+            }
+            match tokio::time::timeout_at(end, answers.recv()).await {
+                Ok(Some(fact)) => self.observe(fact),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// For ever, if there is no time.
+async fn sleep_until(clock: &Clock, time: Option<Time>) {
+    match time {
+        Some(time) => clock.sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

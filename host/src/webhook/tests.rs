@@ -1,0 +1,291 @@
+use lighthouse_telemetry_core::description::{Description, Source, Watch};
+use lighthouse_telemetry_core::time::Time;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::server::{self, Limits};
+
+const TOKEN: &str = "a token";
+
+struct Server {
+    address: std::net::SocketAddr,
+    facts: mpsc::Receiver<Fact>,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+async fn serve(verification: Verification, room: usize) -> Server {
+    let watch = Watch {
+        source: Source::Webhooks(vec!["push".to_owned(), "ping".to_owned()]),
+        fields: vec!["/Ref".to_owned()],
+        attachments: Vec::new(),
+        annotations: Vec::new(),
+    };
+    let description = Description {
+        watches: vec![watch],
+        ..Description::default()
+    };
+    let catalog = Catalog::new([("test".to_owned(), description)]).expect("a catalog");
+    let (facts, taken) = mpsc::channel(room);
+    let metrics = Metrics::default();
+    let (_, ready) = watch::channel(true);
+    let receiver = Receiver {
+        verification,
+        catalog: Arc::new(catalog),
+        clock: Clock::stepped(Time::from_nanoseconds(7)),
+        facts,
+        ready,
+        metrics: metrics.clone(),
+        body_timeout: Duration::from_millis(200),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let stop = CancellationToken::new();
+    let limits = Limits {
+        headers: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    tokio::spawn(server::serve(
+        listener,
+        router(receiver),
+        limits,
+        stop.clone(),
+    ));
+    Server {
+        address,
+        facts: taken,
+        metrics,
+        stop,
+    }
+}
+
+async fn signed() -> Server {
+    serve(Verification::Key(TOKEN.into()), 8).await
+}
+
+impl Server {
+    /// Sends a request as it is and gives what comes back before the connection ends.
+    async fn raw(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        // The server may answer and close before it has read all.
+        let _ = stream.write_all(request).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).expect("an answer in UTF-8")
+    }
+
+    async fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> String {
+        let mut request = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+        request.push_str("\r\n");
+        self.raw(&[request.as_bytes(), body].concat()).await
+    }
+
+    async fn webhook(&self, kind: &str, body: &[u8]) -> String {
+        let signature = sign(&TOKEN.into(), body);
+        let headers = [
+            (SIGNATURE, signature.as_str()),
+            (PAYLOAD_TYPE, "webhook"),
+            (KIND, kind),
+        ];
+        self.post(&headers, body).await
+    }
+}
+
+fn code(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("no answer")
+}
+
+fn push() -> Vec<u8> {
+    json!({"Ref": "refs/heads/main", "Repo": {"FullName": "acme/shop"}, "GUID": "g-1"})
+        .to_string()
+        .into_bytes()
+}
+
+#[test]
+fn signs_as_lighthouse_does() {
+    // printf '{}' | openssl dgst -sha256 -hmac key
+    assert_eq!(
+        sign(&"key".into(), b"{}"),
+        "sha256=a777724d943eb48dc69bca8a4a6d57a04db3f9ec7e1de4e581e860265bdf3032"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_becomes_a_fact() {
+    let mut server = signed().await;
+    assert_eq!(code(&server.webhook("push", &push()).await), "202");
+    match server.facts.recv().await {
+        Some(Fact::Webhook(webhook)) => {
+            assert_eq!(webhook.kind, "push");
+            assert_eq!(webhook.guid.as_deref(), Some("g-1"));
+            assert_eq!(webhook.received, Time::from_nanoseconds(7));
+            assert_eq!(webhook.subject_of.len(), 1);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_and_counted() {
+    let mut server = signed().await;
+    let body = push();
+    let good = sign(&TOKEN.into(), &body);
+    let wrong = sign(&"another token".into(), &body);
+    let sha1 = good.replace("sha256=", "sha1=");
+    let short = &good[..good.len() - 2];
+    let long = format!("{good}00");
+    for (signature, expected) in [
+        (wrong.as_str(), "401"),
+        (&sha1, "401"),
+        (short, "401"),
+        (&long, "401"),
+        ("sha256=", "401"),
+        ("", "401"),
+    ] {
+        let answer = server
+            .post(&[(SIGNATURE, signature), (KIND, "push")], &body)
+            .await;
+        assert_eq!(code(&answer), expected, "{signature}");
+    }
+    assert_eq!(code(&server.post(&[(KIND, "push")], &body).await), "401");
+    for (kind, body, expected) in [
+        ("push", &b"not JSON"[..], "400"),
+        ("push", b"[]", "400"),
+        ("push", b"null", "400"),
+        ("push", b"{\"Repo\": \"acme\"}", "400"),
+        ("push", b"{\"Repo\": {}, \"GUID\": 3}", "400"),
+        ("push", b"\xff", "400"),
+        ("ping", b"{}", "202"),
+        ("star", b"{}", "202"),
+        ("no-such-kind", b"{}", "202"),
+        ("no-such-kind", b"[]", "400"),
+    ] {
+        let answer = server.webhook(kind, body).await;
+        assert_eq!(code(&answer), expected, "{kind} {body:?}");
+    }
+    let activity = server
+        .post(&[(SIGNATURE, &good), (PAYLOAD_TYPE, "activity")], &body)
+        .await;
+    assert_eq!(code(&activity), "202");
+    let without_kind = server.post(&[(SIGNATURE, &good)], &body).await;
+    assert_eq!(code(&without_kind), "400");
+    assert!(without_kind.contains("X-Lighthouse-Webhook-Kind"));
+    // Only the ping was wanted.
+    assert!(
+        matches!(server.facts.try_recv(), Ok(Fact::Webhook(webhook)) if webhook.kind == "ping")
+    );
+    assert!(server.facts.try_recv().is_err());
+    let counted = format!("{:?}", server.metrics);
+    for outcome in [
+        "unknown-kind",
+        "activity",
+        "unused",
+        "wrong-signature",
+        "unsigned",
+        "wrong-shape",
+    ] {
+        assert!(counted.contains(outcome), "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_refused() {
+    let server = signed().await;
+    let get =
+        |path: &str| format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    let answer = server.raw(get(PATH).as_bytes()).await;
+    assert_eq!(code(&answer), "405");
+    assert!(answer.contains("allow: POST"), "{answer}");
+    assert_eq!(code(&server.raw(get("/elsewhere").as_bytes()).await), "404");
+    assert_eq!(code(&server.raw(get("/healthz").as_bytes()).await), "200");
+    assert_eq!(code(&server.raw(get("/readyz").as_bytes()).await), "200");
+}
+
+#[tokio::test]
+async fn a_body_is_limited_whether_its_length_is_announced_or_not() {
+    let server = signed().await;
+    let signature = format!("{SIGNATURE}: sha256={}\r\n", "0".repeat(64));
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: test\r\n{signature}");
+    let announced = format!("{head}content-length: 10000001\r\n\r\n");
+    assert_eq!(code(&server.raw(announced.as_bytes()).await), "413");
+    let mut chunked = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
+    let chunk = [
+        format!("{:x}\r\n", 1 << 20).into_bytes(),
+        vec![b' '; 1 << 20],
+        b"\r\n".to_vec(),
+    ]
+    .concat();
+    for _ in 0..10 {
+        chunked.extend(&chunk);
+    }
+    chunked.extend(b"0\r\n\r\n");
+    assert_eq!(code(&server.raw(&chunked).await), "413");
+    // Exactly the limit is read, and then the signature is wrong.
+    assert_eq!(
+        code(
+            &server
+                .post(
+                    &[(SIGNATURE, &format!("sha256={}", "0".repeat(64)))],
+                    &vec![b' '; BODY_LIMIT]
+                )
+                .await
+        ),
+        "401"
+    );
+}
+
+#[tokio::test]
+async fn slow_clients_are_cut_off() {
+    let server = signed().await;
+    // Neither ends its request; both answers end because the server ends them.
+    let headers = server
+        .raw(format!("POST {PATH} HTTP/1.1\r\nhost: te").as_bytes())
+        .await;
+    assert!(matches!(code(&headers), "408" | "no answer"), "{headers}");
+    let signature = format!("{SIGNATURE}: sha256={}\r\n", "0".repeat(64));
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: test\r\n{signature}content-length: 100\r\n\r\nstart"
+    );
+    assert_eq!(code(&server.raw(head.as_bytes()).await), "408");
+}
+
+#[tokio::test]
+async fn a_full_queue_says_when_to_come_again() {
+    let mut server = serve(Verification::Key(TOKEN.into()), 1).await;
+    assert_eq!(code(&server.webhook("push", &push()).await), "202");
+    let answer = server.webhook("push", &push()).await;
+    assert_eq!(code(&answer), "503");
+    assert!(answer.contains("retry-after: 1"), "{answer}");
+    assert!(server.facts.recv().await.is_some());
+    assert_eq!(code(&server.webhook("push", &push()).await), "202");
+    server.facts.close();
+    assert_eq!(code(&server.webhook("push", &push()).await), "503");
+}
+
+#[tokio::test]
+async fn without_verification_anybody_is_heard() {
+    let server = serve(Verification::None, 8).await;
+    assert_eq!(code(&server.post(&[(KIND, "push")], &push()).await), "202");
+}
+
+#[tokio::test]
+async fn after_the_stop_nobody_listens() {
+    let server = signed().await;
+    assert_eq!(code(&server.webhook("push", &push()).await), "202");
+    server.stop.cancel();
+    // The listener is closed by another task.
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
