@@ -137,7 +137,8 @@ pub fn description() -> Description {
             .attach(event::about(kind), Relation::Involved, event::FIELDS)
             .annotate_context(CONTEXT)
     };
-    let pods = ObjectSource::new("", ["v1"], "Pod").labelled("tekton.dev/taskRun");
+    // Without a selector it is the watch that the mapper of Pods has anyway.
+    let pods = ObjectSource::new("", ["v1"], "Pod");
     Description::new(env!("CARGO_PKG_VERSION"))
         .watch(run(&["v1", "v1beta1"], "PipelineRun").fields(PIPELINE))
         .watch(
