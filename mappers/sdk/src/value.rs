@@ -58,9 +58,14 @@ impl<T: IntoAttributeValue> IntoAttributeValue for Option<T> {
 
 /// Sets an attribute in a list, in place of one of the same key. Does nothing if there is no value.
 pub fn set(attributes: &mut Vec<Attribute>, key: &str, value: impl IntoAttributeValue) {
-    let Some(value) = value.into_attribute_value() else {
-        return;
-    };
+    if let Some(value) = value.into_attribute_value() {
+        set_value(attributes, key, value);
+    }
+}
+
+// Mappers set hundreds of attributes, each with a key of its own.
+#[inline(never)]
+fn set_value(attributes: &mut Vec<Attribute>, key: &str, value: AttributeValue) {
     match attributes.iter_mut().find(|known| known.key == key) {
         Some(known) => known.value = value,
         None => attributes.push(Attribute {

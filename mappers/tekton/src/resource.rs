@@ -4,7 +4,7 @@
 
 use span_mapper_sdk::Timestamp;
 use span_mapper_sdk::object::{Condition, Metadata};
-use span_mapper_sdk::read::{Integer, List, Map, Text, Time};
+use span_mapper_sdk::read::{Integer, List, Text, Time};
 use span_mapper_sdk::record;
 
 use crate::param::{Param, TextIfAny};
@@ -89,10 +89,14 @@ record! {
         pub container: Text<'a> = "container",
         pub image: Text<'a> = "imageID",
         /// Of its container alone: all containers of steps start together, not each with its step.
-        pub running: Map<'a, Time> = "running",
+        pub running: Running = "running",
         pub terminated: Terminated<'a> = "terminated",
         /// Completed, Continued, Error, TimeoutExceeded, Skipped or Cancelled; not in older versions.
         pub termination_reason: Text<'a> = "terminationReason",
+    }
+
+    pub struct Running {
+        pub started: Time = "startedAt",
     }
 
     pub struct Terminated<'a> {
@@ -158,7 +162,7 @@ record! {
 impl ContainerState<'_> {
     /// When its container started, if it runs.
     pub fn running_since(&self) -> Option<Timestamp> {
-        self.running.get("startedAt").and_then(|time| time.get())
+        self.running.started.get()
     }
 
     /// Whether it has ended.

@@ -98,8 +98,11 @@ fn times<'s>(status: &'s TaskRunStatus<'_>) -> impl IntoIterator<Item = read::Ti
     let each = |status: &'s TaskRunStatus<'_>| {
         let containers = status.steps.iter().chain(&status.sidecars);
         let states = containers.flat_map(|state| {
-            let running = state.running.get("startedAt").copied().unwrap_or_default();
-            [state.terminated.started, state.terminated.finished, running]
+            [
+                state.terminated.started,
+                state.terminated.finished,
+                state.running.started,
+            ]
         });
         [status.started, status.completed].into_iter().chain(states)
     };

@@ -29,6 +29,8 @@ pub fn noted() -> usize {
 }
 
 /// Notes that there is something else here than expected.
+#[cold]
+#[inline(never)]
 pub fn note_odd(expected: &str) {
     ODD.with_borrow_mut(|odd| {
         if odd.len() < LIMIT {
@@ -41,6 +43,8 @@ pub fn note_odd(expected: &str) {
 }
 
 /// Puts a key in front of the pointers of all that was noted after the first so many.
+#[cold]
+#[inline(never)]
 pub fn prefix_since(count: usize, key: &str) {
     ODD.with_borrow_mut(|odd| {
         for diagnostic in odd.iter_mut().skip(count) {
@@ -103,6 +107,7 @@ macro_rules! record {
         }
 
         impl<$life> $crate::read::serde::Deserialize<$life> for $type {
+            // Inlined into every record that has such a field, it would make most of a module's size.
             #[inline(never)]
             fn deserialize<D: $crate::read::serde::Deserializer<$life>>(
                 deserializer: D,
