@@ -15,9 +15,6 @@ use crate::contract::{AttributeValue, Timestamp};
 use crate::value::IntoAttributeValue;
 use crate::wrong_types_are_missing;
 
-// No `deserialize` is inlined: each holds all of serde_json's reading of a value, and every field of every record
-// calls one.
-
 /// A text; missing is the same as empty, as everywhere in Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(Cow<'a, str>);

@@ -107,7 +107,7 @@ macro_rules! record {
         }
 
         impl<$life> $crate::read::serde::Deserialize<$life> for $type {
-            // Inlined into every record that has such a field, it would make most of a module's size.
+            // For the reason given in `fields`.
             #[inline(never)]
             fn deserialize<D: $crate::read::serde::Deserializer<$life>>(
                 deserializer: D,
