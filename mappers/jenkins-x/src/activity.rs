@@ -132,8 +132,14 @@ fn describe(activity: &Activity<'_>, span: &mut Span) {
     span.set("event.guid", labels.text("event-GUID"));
     span.set("jenkins_x.build", &spec.build);
     span.set("jenkins_x.version", &spec.version);
-    span.set("jenkins_x.build.url", &spec.build_url);
-    span.set("jenkins_x.build_logs.url", &spec.build_logs_url);
+    span.set(
+        "jenkins_x.build.url",
+        without_credentials(spec.build_url.as_str()),
+    );
+    span.set(
+        "jenkins_x.build_logs.url",
+        without_credentials(spec.build_logs_url.as_str()),
+    );
     span.set("jenkins_x.release_notes.url", &spec.release_notes_url);
 
     span.set("vcs.owner.name", spec.git_owner.get().or(owner));
