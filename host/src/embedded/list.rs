@@ -1,0 +1,225 @@
+//! Lists: at a resource version, selected, and in pages that all show the same moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::resource::ResourceKey;
+use super::selector::Selector;
+use super::store::{ObjectKey, Store, Stored};
+
+/// What a list request asks for.
+#[derive(Clone, Debug)]
+pub(super) struct ListQuery {
+    pub(super) resource: ResourceKey,
+    pub(super) namespace: Option<String>,
+    pub(super) selector: Selector,
+    pub(super) limit: usize,
+    /// As in the request; empty without.
+    pub(super) continues: String,
+    pub(super) resource_version: Option<u64>,
+    /// `resourceVersionMatch=Exact`.
+    pub(super) exact: bool,
+}
+
+/// A page.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) objects: Vec<Arc<Stored>>,
+    /// `metadata` of the list.
+    pub(super) metadata: Value,
+}
+
+/// Where the next page starts; opaque to clients.
+#[derive(Debug, Serialize, Deserialize)]
+struct Continue {
+    revision: u64,
+    namespace: String,
+    name: String,
+}
+
+impl Continue {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        hex::decode(text)
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .ok_or_else(|| Failure::bad_request("continue key is not valid"))
+    }
+
+    fn text(&self) -> String {
+        hex::encode(json!(self).to_string())
+    }
+}
+
+/// Answers a list request.
+pub(super) fn list(store: &Store, query: &ListQuery) -> Result<Page, Failure> {
+    let continues = if query.continues.is_empty() {
+        None
+    } else {
+        Some(Continue::parse(&query.continues)?)
+    };
+    let asked = query.resource_version.unwrap_or_default();
+    if asked > store.revision() {
+        // As kube-apiserver does when its cache does not catch up in time.
+        return Err(Failure::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Timeout",
+            format!(
+                "Too large resource version: {asked}, current: {}",
+                store.revision()
+            ),
+        ));
+    }
+    let revision = match &continues {
+        Some(continues) => continues.revision,
+        None if query.exact => asked,
+        None => store.revision(),
+    };
+    let selected: Vec<_> = at(store, query, revision)?
+        .into_iter()
+        .filter(|(key, _)| {
+            continues
+                .as_ref()
+                .is_none_or(|from| (&key.namespace, &key.name) > (&from.namespace, &from.name))
+        })
+        .filter(|(_, stored)| query.selector.selects(&stored.value))
+        .collect();
+    let shown = if query.limit == 0 {
+        selected.len()
+    } else {
+        query.limit.min(selected.len())
+    };
+    let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if let (Some((last, _)), Some(members)) = (
+        selected
+            .get(shown.wrapping_sub(1))
+            .filter(|_| shown < selected.len()),
+        metadata.as_object_mut(),
+    ) {
+        let next = Continue {
+            revision,
+            namespace: last.namespace.clone(),
+            name: last.name.clone(),
+        };
+        members.insert("continue".to_owned(), json!(next.text()));
+        members.insert(
+            "remainingItemCount".to_owned(),
+            json!(selected.len() - shown),
+        );
+    }
+    let objects = selected.into_iter().take(shown);
+    Ok(Page {
+        objects: objects.map(|(_, stored)| stored).collect(),
+        metadata,
+    })
+}
+
+/// The objects as they were at a resource version: as they are, with all later changes undone.
+fn at(
+    store: &Store,
+    query: &ListQuery,
+    revision: u64,
+) -> Result<BTreeMap<ObjectKey, Arc<Stored>>, Failure> {
+    let namespace = query.namespace.as_deref();
+    let mut objects: BTreeMap<_, _> = store
+        .objects(&query.resource, namespace)
+        .map(|(key, stored)| (key.clone(), Arc::clone(stored)))
+        .collect();
+    for change in store.changes_after(revision)?.rev().filter(|change| {
+        change.key.resource == query.resource
+            && namespace.is_none_or(|namespace| namespace == change.key.namespace)
+    }) {
+        match &change.before {
+            Some(before) => objects.insert(change.key.clone(), Arc::clone(before)),
+            None => objects.remove(&change.key),
+        };
+    }
+    Ok(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::resource::Resource;
+    use super::*;
+
+    fn pod(name: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "jx", "uid": name}})
+    }
+
+    fn query(limit: usize, continues: &str) -> ListQuery {
+        ListQuery {
+            resource: Resource::namespaced("", &["v1"], "Pod").key(),
+            namespace: None,
+            selector: Selector::default(),
+            limit,
+            continues: continues.to_owned(),
+            resource_version: None,
+            exact: false,
+        }
+    }
+
+    fn names(page: &Page) -> Vec<&str> {
+        let names = page
+            .objects
+            .iter()
+            .map(|stored| &stored.value["metadata"]["name"]);
+        names.map(|name| name.as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn all_pages_show_the_moment_of_the_first() {
+        let mut store = Store::new(Resource::of_jenkins_x());
+        for name in ["a", "b", "d"] {
+            store.apply(pod(name)).unwrap();
+        }
+        let first = list(&store, &query(2, "")).unwrap();
+        assert_eq!(names(&first), ["a", "b"]);
+        assert_eq!(first.metadata["remainingItemCount"], 1);
+        store.apply(pod("c")).unwrap();
+        let gone = store.key_of_recorded(&pod("d")).unwrap();
+        store.delete(&gone).unwrap();
+        let next = first.metadata["continue"].as_str().unwrap();
+        let second = list(&store, &query(2, next)).unwrap();
+        assert_eq!(names(&second), ["d"]);
+        assert_eq!(
+            second.metadata,
+            json!({"resourceVersion": first.metadata["resourceVersion"]})
+        );
+        assert_eq!(
+            names(&list(&store, &query(0, "")).unwrap()),
+            ["a", "b", "c"]
+        );
+
+        store.compact();
+        assert_eq!(
+            list(&store, &query(2, next)).unwrap_err().code,
+            StatusCode::GONE
+        );
+        assert_eq!(
+            list(&store, &query(2, "nonsense")).unwrap_err().code,
+            StatusCode::BAD_REQUEST
+        );
+    }
+
+    #[test]
+    fn an_exact_list_is_as_it_was() {
+        let mut store = Store::new(Resource::of_jenkins_x());
+        store.apply(pod("a")).unwrap();
+        store.apply(pod("b")).unwrap();
+        let mut then = query(0, "");
+        then.resource_version = Some(2);
+        then.exact = true;
+        assert_eq!(names(&list(&store, &then).unwrap()), ["a"]);
+        then.exact = false;
+        assert_eq!(names(&list(&store, &then).unwrap()), ["a", "b"]);
+        then.resource_version = Some(99);
+        assert_eq!(
+            list(&store, &then).unwrap_err().code,
+            StatusCode::GATEWAY_TIMEOUT
+        );
+    }
+}
