@@ -149,7 +149,9 @@ pub fn start(settings: Settings) -> anyhow::Result<Handle> {
         });
     };
     if shared.lanes > 0 {
-        spawn(Box::pin(make_batches(Arc::clone(&shared))));
+        // Subscribed here, so that a flush before the task first runs is not missed.
+        let hurry = shared.hurry.subscribe();
+        spawn(Box::pin(make_batches(Arc::clone(&shared), hurry)));
     }
     for (place, sender) in senders.into_iter().enumerate() {
         spawn(Box::pin(lane::run(Arc::clone(&shared), place, sender)));
@@ -237,8 +239,7 @@ impl Shared {
     }
 }
 
-async fn make_batches(shared: Arc<Shared>) {
-    let mut hurry = shared.hurry.subscribe();
+async fn make_batches(shared: Arc<Shared>, mut hurry: watch::Receiver<u64>) {
     let batching = shared.settings.batching;
     loop {
         while shared.state().waiting.is_empty() {

@@ -18,3 +18,4 @@ pub use model::{Node, Trace, View};
 pub use render::render;
 pub use snapshot::snapshot;
 pub use terminal::Terminal;
+pub use text::sanitised;

@@ -1,7 +1,6 @@
 //! Traces for a terminal of any width.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
@@ -103,7 +102,9 @@ impl Page<'_> {
     fn title(&mut self, trace: &Trace) {
         let nodes: Vec<_> = trace.walk().map(|(_, node)| node).collect();
         let failed = nodes.iter().filter(|node| node.failed()).count();
-        let name = trace.roots.first().map(|root| sanitised(&root.span.name));
+        let whole = trace.roots.iter().find(|root| !root.parent_missing);
+        let name = whole.or(trace.roots.first());
+        let name = name.map(|root| sanitised(&root.span.name));
         let name = cut(&name.unwrap_or_default(), self.width / 2);
         let total = duration(trace.end.since(trace.start));
         let spans = match nodes.len() {
@@ -235,6 +236,7 @@ impl Page<'_> {
         let (mark, mark_style) = mark(row.node);
         // However deep it lies, something of its name is to be seen.
         let room = columns.label.saturating_sub(2 + 6);
+        let mark = format!("{mark} ");
         let branches: String = match row.branches.chars().count().checked_sub(room) {
             Some(surplus) if surplus > 0 => row.branches.chars().skip(surplus).collect(),
             _ => row.branches.clone(),
@@ -254,10 +256,9 @@ impl Page<'_> {
         let service = fit(&row.service, columns.service);
         let offset = format!("{:>1$}", row.offset, columns.offset);
         let duration = format!("{:>1$}", row.duration, columns.duration);
-        let mark = format!("{mark} ");
         let mut parts = vec![
-            (FAINT, branches.as_str()),
             (mark_style, mark.as_str()),
+            (FAINT, branches.as_str()),
             (name_style, name.as_str()),
             (FAINT, detail.as_str()),
             (Style::new(), " "),
@@ -273,32 +274,43 @@ impl Page<'_> {
         self.line(&parts);
     }
 
+    /// The failures that none below explains, each with the way to it.
     fn failures(&mut self, trace: &Trace) {
-        let failed: Vec<_> = trace
-            .walk()
-            .map(|(_, node)| node)
-            .filter(|node| node.failed())
-            .collect();
-        if failed.is_empty() {
+        let mut path: Vec<&Node> = Vec::new();
+        let mut failures = Vec::new();
+        for (depth, node) in trace.walk() {
+            path.truncate(depth);
+            path.push(node);
+            if node.failed() && !node.children.iter().any(Node::failed) {
+                let way = path.iter().skip(1.min(depth)).map(|node| label(node));
+                let way: Vec<_> = way.collect();
+                failures.push((way.join(" › "), node.failure().map(sanitised)));
+            }
+        }
+        if failures.is_empty() {
             return;
         }
         self.text.push('\n');
         self.line(&[(BOLD, "Failed")]);
-        for node in failed.iter().take(FAILURES) {
-            let detail = detail(node).map(|detail| format!(" {detail}"));
-            let mut line = format!(
-                "  ✗ {} · {}{}",
-                sanitised(&node.service),
-                sanitised(&node.span.name),
-                detail.unwrap_or_default()
-            );
-            if let Some(failure) = node.failure() {
-                let _ = write!(line, ": {}", sanitised(failure));
+        for (way, message) in failures.iter().take(FAILURES) {
+            let message = message.as_deref().unwrap_or_default();
+            let one = format!("✗ {way}: {message}");
+            if message.is_empty() || width(&one) > self.width {
+                let way = cut(&format!("✗ {way}"), self.width);
+                self.line(&[(FAILED, &way)]);
+                let message = cut(&format!("    {message}"), self.width);
+                if !message.trim().is_empty() {
+                    self.line(&[(Style::new(), &message)]);
+                }
+            } else {
+                self.line(&[
+                    (FAILED, &format!("✗ {way}")),
+                    (Style::new(), &format!(": {message}")),
+                ]);
             }
-            self.line(&[(FAILED, &cut(&line, self.width))]);
         }
-        if failed.len() > FAILURES {
-            let line = format!("  and {} more", failed.len() - FAILURES);
+        if failures.len() > FAILURES {
+            let line = format!("  and {} more", failures.len() - FAILURES);
             self.line(&[(FAINT, &line)]);
         }
     }
@@ -311,7 +323,7 @@ impl Page<'_> {
         let total = trace.end.since(trace.start).as_secs_f64();
         self.text.push('\n');
         let mut title = "Where the time went".to_owned();
-        let explained = format!("{title}; what runs at the same time shares it");
+        let explained = format!("{title}; pipelines side by side share it");
         if width(&explained) <= self.width {
             title = explained;
         }
@@ -403,8 +415,7 @@ fn label(node: &Node) -> String {
 
 /// Names are of low cardinality; which one it is stands in an attribute.
 fn detail(node: &Node) -> Option<String> {
-    const KEYS: [&str; 2] = ["k8s.container.name", "cicd.pipeline.task.name"];
-    let detail = KEYS.iter().find_map(|key| node.text(key))?;
+    let detail = node.text("cicd.pipeline.task.name")?;
     (!node.span.name.contains(detail)).then(|| sanitised(detail))
 }
 
@@ -477,12 +488,17 @@ mod tests {
                     with(at("c", "p", 3.2, 14.0), "schedule", &[]),
                     with(
                         at("i", "p", 14.0, 58.5),
-                        "pull image",
+                        "pull step-test",
                         &[(container, "step-test")],
                     ),
                     with(
                         at("k", "p", 58.5, 58.587),
-                        "start container",
+                        "start step-test",
+                        &[(container, "step-test")],
+                    ),
+                    with(
+                        at("r", "p", 58.587, 244.0),
+                        "run step-test",
                         &[(container, "step-test")],
                     ),
                 ],
@@ -537,7 +553,7 @@ mod tests {
                 let parent = if *parent < place { format!("s{parent}") } else { String::new() };
                 let start = *start * SECOND;
                 let span = span(&format!("s{place}"), &parent, start, start + length * SECOND);
-                failed(with(span, name, &[("k8s.container.name", name)]), name)
+                failed(with(span, name, &[("cicd.pipeline.task.name", name)]), name)
             }));
             for line in render(&view, width, false).lines() {
                 prop_assert!(super::width(line) <= width, "{line:?}");

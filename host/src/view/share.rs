@@ -1,10 +1,11 @@
-//! Where the time of a trace went: every moment is shared by what was going on in it.
+//! Where the time of a trace went: every moment counts for one span, or in equal parts for one of each pipeline.
 //!
-//! A moment belongs to the spans without children that are active in it, in equal parts; where there is none,
-//! to the innermost ones that have children. So the shares add up to the time in which there was any span, and
-//! pipelines side by side do not make it look longer than it was.
+//! Often several spans tell of one moment: a step, the run of its container, the step as an activity has it. Of the
+//! spans without children that are active in a moment the one counts that began last, for that is what was being
+//! done; where there is none, of those with children. Below the root pipelines go side by side and share a moment.
+//! So the parts add up to the time in which there was any span.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::model::{Node, Trace};
@@ -25,7 +26,7 @@ pub struct Share {
 /// The shares in a trace, the greatest first; none that is zero.
 pub fn shares(trace: &Trace) -> Vec<Share> {
     let nodes: Vec<&Node> = trace.walk().map(|(_, node)| node).collect();
-    let parents = parents(trace);
+    let groups = groups(trace);
     let kinds = Kinds::of(&nodes);
     let mut moments = Vec::with_capacity(nodes.len() * 2);
     for (place, node) in nodes.iter().enumerate() {
@@ -37,24 +38,21 @@ pub fn shares(trace: &Trace) -> Vec<Share> {
     }
     // Ends before starts, so that what follows on from another does not overlap it.
     moments.sort_unstable();
-    let mut sweep = Sweep {
-        active: vec![false; nodes.len()],
-        active_children: vec![0; nodes.len()],
-        leaves: vec![0; kinds.names.len()],
-        inner: vec![0; kinds.names.len()],
-        time: vec![0.0; kinds.names.len()],
-    };
+    let mut active = Active::default();
+    let mut times = vec![0.0; kinds.names.len()];
     let mut before = 0;
     for (time, starts, place) in moments {
-        sweep.pass(time.saturating_sub(before));
+        active.pass(time.saturating_sub(before), &kinds.of_node, &mut times);
         before = time;
-        sweep.change(place, starts, &nodes, &parents, &kinds.of_node);
+        if let (Some(node), Some(group)) = (nodes.get(place), groups.get(place)) {
+            active.change(place, starts, node, *group);
+        }
     }
     let mut shares: Vec<_> = kinds
         .names
         .into_iter()
         .zip(kinds.counts)
-        .zip(sweep.time)
+        .zip(times)
         .filter(|(_, nanoseconds)| *nanoseconds >= 1.0)
         .map(|(((service, name), spans), nanoseconds)| Share {
             service,
@@ -67,19 +65,32 @@ pub fn shares(trace: &Trace) -> Vec<Share> {
     shares
 }
 
-/// For each span in the order of the walk the place of its parent.
-fn parents(trace: &Trace) -> Vec<Option<usize>> {
-    let mut path: Vec<usize> = Vec::new();
+/// For each span in the order of the walk which pipeline it is of: the span below the root that it is or is below.
+fn groups(trace: &Trace) -> Vec<usize> {
+    let mut group = 0;
     trace
         .walk()
         .enumerate()
         .map(|(place, (depth, _))| {
-            path.truncate(depth);
-            let parent = path.last().copied();
-            path.push(place);
-            parent
+            if depth <= 1 {
+                group = place;
+            }
+            group
         })
         .collect()
+}
+
+/// What a span is of the kind of: its name, without the container at the end where it says that of one.
+fn kind(node: &Node) -> &str {
+    let name = node.span.name.as_str();
+    let container = node.text("k8s.container.name").unwrap_or_default();
+    match name
+        .strip_suffix(container)
+        .and_then(|name| name.strip_suffix(' '))
+    {
+        Some(kind) if !container.is_empty() && !kind.is_empty() => kind,
+        _ => name,
+    }
 }
 
 struct Kinds {
@@ -93,9 +104,7 @@ impl Kinds {
         let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for node in nodes {
             let next = places.len();
-            places
-                .entry((&node.service, &node.span.name))
-                .or_insert(next);
+            places.entry((&node.service, kind(node))).or_insert(next);
         }
         let mut names = vec![(String::new(), String::new()); places.len()];
         for ((service, name), place) in &places {
@@ -105,7 +114,7 @@ impl Kinds {
         }
         let of_node: Vec<_> = nodes
             .iter()
-            .filter_map(|node| places.get(&(node.service.as_str(), node.span.name.as_str())))
+            .filter_map(|node| places.get(&(node.service.as_str(), kind(node))))
             .copied()
             .collect();
         let mut counts = vec![0; names.len()];
@@ -122,92 +131,57 @@ impl Kinds {
     }
 }
 
-/// What is active at a moment. All lists are as long as those of the spans or of their kinds.
-struct Sweep {
-    active: Vec<bool>,
-    active_children: Vec<u32>,
-    /// Active spans without children, by kind.
-    leaves: Vec<u32>,
-    /// Active spans with children of which none is active, by kind.
-    inner: Vec<u32>,
-    time: Vec<f64>,
+/// What is active in a moment.
+#[derive(Default)]
+struct Active {
+    /// Spans without children by pipeline; the one that began last is the last.
+    leaves: BTreeMap<usize, BTreeSet<Begun>>,
+    /// Spans with children.
+    inner: BTreeSet<Begun>,
 }
 
-impl Sweep {
+/// A span by its beginning, a rank among those that began at once, and its place in the walk.
+type Begun = (u64, usize, usize);
+
+impl Active {
     #[expect(
         clippy::cast_precision_loss,
         reason = "shares are shown to three digits"
     )]
-    fn pass(&mut self, nanoseconds: u64) {
-        let leaves: u32 = self.leaves.iter().sum();
-        let shared = if leaves > 0 {
-            &self.leaves
-        } else {
-            &self.inner
-        };
-        let all: u32 = shared.iter().sum();
-        if nanoseconds == 0 || all == 0 {
-            return;
-        }
-        let one = nanoseconds as f64 / f64::from(all);
-        for (time, count) in self.time.iter_mut().zip(shared) {
-            *time += one * f64::from(*count);
+    fn pass(&self, nanoseconds: u64, kinds: &[usize], times: &mut [f64]) {
+        let of_pipelines = self.leaves.values().filter_map(BTreeSet::last);
+        let innermost = self.inner.last().filter(|_| self.leaves.is_empty());
+        let part = nanoseconds as f64 / self.leaves.len().max(1) as f64;
+        for (_, _, place) in of_pipelines.chain(innermost) {
+            let kind = kinds.get(*place).copied();
+            if let Some(time) = kind.and_then(|kind| times.get_mut(kind)) {
+                *time += part;
+            }
         }
     }
 
-    fn change(
-        &mut self,
-        place: usize,
-        starts: bool,
-        nodes: &[&Node],
-        parents: &[Option<usize>],
-        kinds: &[usize],
-    ) {
-        let step = |count: &mut u32, up: bool| {
-            *count = if up {
-                *count + 1
-            } else {
-                count.saturating_sub(1)
-            };
-        };
-        let kind = kinds.get(place).copied().unwrap_or_default();
-        let leaf = nodes.get(place).is_none_or(|node| node.children.is_empty());
-        if let Some(active) = self.active.get_mut(place) {
-            *active = starts;
-        }
-        let children = self.active_children.get(place).copied().unwrap_or_default();
-        let counted = if leaf {
-            &mut self.leaves
+    fn change(&mut self, place: usize, starts: bool, node: &Node, group: usize) {
+        let start = node.span.start_time_unix_nano;
+        // Of those that began at once the first counts, but a span with children goes after those below it.
+        let (spans, begun) = if node.children.is_empty() {
+            let spans = self.leaves.entry(group).or_default();
+            (spans, (start, usize::MAX - place, place))
         } else {
-            &mut self.inner
+            (&mut self.inner, (start, place, place))
         };
-        if let Some(count) = counted.get_mut(kind).filter(|_| leaf || children == 0) {
-            step(count, starts);
+        if starts {
+            spans.insert(begun);
+        } else {
+            spans.remove(&begun);
         }
-        let Some(parent) = parents.get(place).copied().flatten() else {
-            return;
-        };
-        let Some(children) = self.active_children.get_mut(parent) else {
-            return;
-        };
-        let alone = |children: u32| children == 0;
-        let before = alone(*children);
-        step(children, starts);
-        let after = alone(*children);
-        let active = self.active.get(parent).copied().unwrap_or_default();
-        if active && before != after {
-            let kind = kinds.get(parent).copied().unwrap_or_default();
-            if let Some(count) = self.inner.get_mut(kind) {
-                step(count, after);
-            }
-        }
+        self.leaves.retain(|_, spans| !spans.is_empty());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::model::tests::{View, span};
+    use crate::view::model::tests::{View, attribute, span};
     use proptest::prelude::*;
 
     fn shares_of(spans: &[(&str, &str, u64, u64)]) -> Vec<(String, u128)> {
@@ -222,38 +196,72 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_belongs_to_the_innermost_and_is_shared() {
+    fn a_moment_counts_for_what_began_last() {
         let spans = [
-            ("root", "", 0, 100),
-            ("queue", "root", 0, 20),
-            ("job", "root", 20, 90),
-            ("pull", "job", 30, 50),
-            ("step", "job", 40, 90),
+            ("job", "", 0, 100),
+            ("queue", "job", 0, 20),
+            ("task", "job", 20, 90),
+            ("run", "task", 30, 80),
+            ("step", "task", 40, 75),
         ];
         let expected = [
-            ("step", 45),
+            ("step", 35),
             ("queue", 20),
-            ("pull", 15),
+            ("task", 20),
+            ("run", 15),
             ("job", 10),
-            ("root", 10),
         ];
-        let expected = expected.map(|(name, time)| (name.to_owned(), time));
-        assert_eq!(shares_of(&spans), expected);
+        assert_eq!(shares_of(&spans), named(&expected));
     }
 
     #[test]
-    fn leaves_go_before_what_has_children() {
+    fn what_has_children_counts_where_nothing_without_is_active() {
         let spans = [
             ("task", "", 0, 100),
             ("pod", "task", 0, 100),
             ("pull", "pod", 0, 10),
-            ("step", "task", 10, 100),
+            ("step", "task", 10, 90),
         ];
-        let expected = [("step", 90), ("pull", 10)];
-        assert_eq!(
-            shares_of(&spans),
-            expected.map(|(name, time)| (name.to_owned(), time))
-        );
+        let expected = [("step", 80), ("pod", 10), ("pull", 10)];
+        assert_eq!(shares_of(&spans), named(&expected));
+    }
+
+    #[test]
+    fn pipelines_side_by_side_share() {
+        let spans = [
+            ("event", "", 0, 100),
+            ("build", "event", 0, 100),
+            ("lint", "event", 50, 100),
+            ("compile", "build", 0, 100),
+            ("check", "lint", 50, 100),
+        ];
+        assert_eq!(shares_of(&spans), named(&[("compile", 75), ("check", 25)]));
+    }
+
+    #[test]
+    fn what_is_done_to_containers_is_one_kind_each() {
+        let pull = |id: &str, container: &str, start, end| {
+            let mut span = span(id, "pod", start * 1_000_000, end * 1_000_000);
+            span.name = format!("pull {container}");
+            span.attributes
+                .push(attribute("k8s.container.name", container));
+            span
+        };
+        let view = View::of([
+            span("pod", "", 0, 20_000_000),
+            pull("a", "step-a", 0, 10),
+            pull("b", "step-b", 10, 20),
+        ]);
+        let shares = shares(&view.traces[0]);
+        assert_eq!(shares.len(), 1);
+        assert_eq!((shares[0].name.as_str(), shares[0].spans), ("pull", 2));
+    }
+
+    fn named(expected: &[(&str, u128)]) -> Vec<(String, u128)> {
+        let expected = expected.iter();
+        expected
+            .map(|(name, time)| ((*name).to_owned(), *time))
+            .collect()
     }
 
     proptest! {
