@@ -102,9 +102,9 @@ struct Kinds {
 impl Kinds {
     fn of(nodes: &[&Node]) -> Self {
         let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for node in nodes {
+        for node in nodes.iter().copied() {
             let next = places.len();
-            places.entry((&node.service, kind(node))).or_insert(next);
+            places.entry((node.service.as_str(), kind(node))).or_insert(next);
         }
         let mut names = vec![(String::new(), String::new()); places.len()];
         for ((service, name), place) in &places {
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_is_done_to_containers_is_one_kind_each() {
-        let pull = |id: &str, container: &str, start, end| {
+        let pull = |id: &str, container: &str, start: u64, end: u64| {
             let mut span = span(id, "pod", start * 1_000_000, end * 1_000_000);
             span.name = format!("pull {container}");
             span.attributes
