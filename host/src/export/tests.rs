@@ -386,7 +386,9 @@ mod encrypted {
                 .unwrap();
             let mut otlp = otlp(&receiver, protocol);
             otlp.tls.client = files.tls().client;
-            let export = start(settings(vec![otlp])).unwrap();
+            let mut settings = settings(vec![otlp]);
+            settings.batching.batch = 1;
+            let export = start(settings).unwrap();
             export.send(vec![span("a", "Pod")]);
             soon(export.progress().wait_for(|counts| counts.retries > 1))
                 .await

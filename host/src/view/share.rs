@@ -17,9 +17,9 @@ pub struct Share {
     pub service: String,
     /// Name of the spans.
     pub name: String,
-    /// How many spans there are of the kind.
+    /// How many spans of the kind have a part in it.
     pub spans: usize,
-    /// Their part of the time of the trace.
+    /// Their part of the time of the trace; each at least a nanosecond.
     pub time: Duration,
 }
 
@@ -27,7 +27,6 @@ pub struct Share {
 pub fn shares(trace: &Trace) -> Vec<Share> {
     let nodes: Vec<&Node> = trace.walk().map(|(_, node)| node).collect();
     let groups = groups(trace);
-    let kinds = Kinds::of(&nodes);
     let mut moments = Vec::with_capacity(nodes.len() * 2);
     for (place, node) in nodes.iter().enumerate() {
         let (start, end) = (node.span.start_time_unix_nano, node.span.end_time_unix_nano);
@@ -39,24 +38,28 @@ pub fn shares(trace: &Trace) -> Vec<Share> {
     // Ends before starts, so that what follows on from another does not overlap it.
     moments.sort_unstable();
     let mut active = Active::default();
-    let mut times = vec![0.0; kinds.names.len()];
+    let mut parts = vec![0.0; nodes.len()];
     let mut before = 0;
     for (time, starts, place) in moments {
-        active.pass(time.saturating_sub(before), &kinds.of_node, &mut times);
+        active.pass(time.saturating_sub(before), &mut parts);
         before = time;
         if let (Some(node), Some(group)) = (nodes.get(place), groups.get(place)) {
             active.change(place, starts, node, *group);
         }
     }
+    let mut kinds: BTreeMap<(&str, &str), (usize, f64)> = BTreeMap::new();
+    for (node, part) in nodes.iter().copied().zip(parts) {
+        if part >= 1.0 {
+            let (spans, nanoseconds) = kinds.entry((&node.service, kind(node))).or_default();
+            *spans += 1;
+            *nanoseconds += part;
+        }
+    }
     let mut shares: Vec<_> = kinds
-        .names
         .into_iter()
-        .zip(kinds.counts)
-        .zip(times)
-        .filter(|(_, nanoseconds)| *nanoseconds >= 1.0)
-        .map(|(((service, name), spans), nanoseconds)| Share {
-            service,
-            name,
+        .map(|((service, name), (spans, nanoseconds))| Share {
+            service: service.to_owned(),
+            name: name.to_owned(),
             spans,
             time: Duration::try_from_secs_f64(nanoseconds / 1e9).unwrap_or_default(),
         })
@@ -93,44 +96,6 @@ fn kind(node: &Node) -> &str {
     }
 }
 
-struct Kinds {
-    names: Vec<(String, String)>,
-    counts: Vec<usize>,
-    of_node: Vec<usize>,
-}
-
-impl Kinds {
-    fn of(nodes: &[&Node]) -> Self {
-        let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for node in nodes.iter().copied() {
-            let next = places.len();
-            places.entry((node.service.as_str(), kind(node))).or_insert(next);
-        }
-        let mut names = vec![(String::new(), String::new()); places.len()];
-        for ((service, name), place) in &places {
-            if let Some(names) = names.get_mut(*place) {
-                *names = ((*service).to_owned(), (*name).to_owned());
-            }
-        }
-        let of_node: Vec<_> = nodes
-            .iter()
-            .filter_map(|node| places.get(&(node.service.as_str(), kind(node))))
-            .copied()
-            .collect();
-        let mut counts = vec![0; names.len()];
-        for kind in &of_node {
-            if let Some(count) = counts.get_mut(*kind) {
-                *count += 1;
-            }
-        }
-        Self {
-            names,
-            counts,
-            of_node,
-        }
-    }
-}
-
 /// What is active in a moment.
 #[derive(Default)]
 struct Active {
@@ -148,13 +113,12 @@ impl Active {
         clippy::cast_precision_loss,
         reason = "shares are shown to three digits"
     )]
-    fn pass(&self, nanoseconds: u64, kinds: &[usize], times: &mut [f64]) {
+    fn pass(&self, nanoseconds: u64, parts: &mut [f64]) {
         let of_pipelines = self.leaves.values().filter_map(BTreeSet::last);
         let innermost = self.inner.last().filter(|_| self.leaves.is_empty());
         let part = nanoseconds as f64 / self.leaves.len().max(1) as f64;
         for (_, _, place) in of_pipelines.chain(innermost) {
-            let kind = kinds.get(*place).copied();
-            if let Some(time) = kind.and_then(|kind| times.get_mut(kind)) {
+            if let Some(time) = parts.get_mut(*place) {
                 *time += part;
             }
         }
