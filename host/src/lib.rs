@@ -19,6 +19,8 @@ pub mod receiver;
 pub mod recording;
 pub mod run;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod view;
 pub mod watch;
 pub mod webhook;

@@ -32,13 +32,17 @@ pub fn level(text: &str) -> Result<String, String> {
         .map_err(|_| wrong().to_owned())
 }
 
+/// What kube logs of its own accord is also an answer to us, which is told once and with what to do. Whoever wants
+/// it nevertheless names these modules.
+const TOLD_ELSEWHERE: &str = "kube_runtime::watcher=off,kube_client::client=off";
+
 /// Starts logging for the rest of the process.
 ///
 /// # Errors
 /// If logging has been started before, or the level is none that [`level`] gives.
 pub fn start(level: &str, format: LogFormat) -> anyhow::Result<()> {
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(level)?)
+        .with_env_filter(EnvFilter::try_new(format!("{TOLD_ELSEWHERE},{level}"))?)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match format {

@@ -266,3 +266,6 @@ impl Room {
         let _ = self.results.send(Fact::Fetched(object, fetched));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -203,6 +203,8 @@ impl Room {
             404 | 410 => Attempt::Gone,
             403 => Attempt::Forbidden(rule()),
             409 => Attempt::Conflict(reason(error)),
+            // How kube-apiserver says that the uid is another one.
+            422 if status.message.contains("metadata.uid") => Attempt::Gone,
             // Also without credentials for a while: a token is renewed.
             401 | 429 | 500..=599 => {
                 let seconds = status
@@ -235,18 +237,18 @@ impl Room {
                 }
                 ("forbidden", Annotated::Impossible)
             }
-            Attempt::Conflict(reason) if job.attempts >= CONFLICTS => {
+            Attempt::Conflict(reason) if job.conflicts + 1 >= CONFLICTS => {
                 tracing::debug!(kind = %object.kind.kind, "an annotation conflicts: {reason}");
                 ("conflict", Annotated::Impossible)
             }
-            Attempt::Conflict(_) => return self.again(job, None),
+            Attempt::Conflict(_) => return self.again(job, None, job.conflicts + 1),
             Attempt::Later(reason, _) if job.since.elapsed() >= self.settings.give_up => {
                 tracing::warn!(kind = %object.kind.kind, "an annotation is given up: {reason}");
                 ("given-up", Annotated::Impossible)
             }
             Attempt::Later(reason, pause) => {
                 tracing::debug!(kind = %object.kind.kind, "an annotation is tried again: {reason}");
-                return self.again(job, pause);
+                return self.again(job, pause, job.conflicts);
             }
         };
         self.metrics.patch(outcome);
@@ -254,7 +256,7 @@ impl Room {
         self.answer(object.uid.clone(), annotated);
     }
 
-    fn again(&self, job: &Job, asked: Option<Duration>) {
+    fn again(&self, job: &Job, asked: Option<Duration>, conflicts: u32) {
         self.metrics.patch("retry");
         let doubled = self
             .settings
@@ -262,7 +264,7 @@ impl Room {
             .saturating_mul(1 << (job.attempts - 1).min(10));
         let pause = asked.unwrap_or(doubled).min(LONGEST_PAUSE);
         self.queue
-            .again(&job.annotate.object.uid, Instant::now() + pause);
+            .again(&job.annotate.object.uid, Instant::now() + pause, conflicts);
     }
 
     /// When nobody listens the process ends.
@@ -280,3 +282,6 @@ fn body(annotate: &Annotate) -> Value {
         .collect();
     json!({"metadata": {"uid": &*annotate.object.uid, "annotations": annotations}})
 }
+
+#[cfg(test)]
+mod tests;

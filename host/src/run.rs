@@ -213,6 +213,7 @@ async fn start_with(
         ready: states.ready(),
         metrics: metrics.clone(),
         body_timeout: webhook::BODY_TIMEOUT,
+        refusals: webhook::Refusals::default(),
     };
     let webhooks = tokio::spawn(server::serve(
         webhook_listener,
@@ -309,3 +310,6 @@ async fn join(name: &str, task: &mut JoinHandle<()>) {
         tracing::error!("{name} ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -504,9 +504,14 @@ impl Task {
         if !self.room.watches.set(&name, state.clone()) {
             return;
         }
+        // A kind may be watched with several selectors.
+        let selector = [&self.source.label_selector, &self.source.field_selector];
+        let selector = selector.into_iter().flatten().next();
         match state.detail() {
-            Some(detail) => tracing::warn!(kind = %self.label, namespace, "not watched: {detail}"),
-            None => tracing::info!(kind = %self.label, namespace, "watched"),
+            Some(detail) => {
+                tracing::warn!(kind = %self.label, namespace, selector, "not watched: {detail}");
+            }
+            None => tracing::info!(kind = %self.label, namespace, selector, "watched"),
         }
     }
 
@@ -520,3 +525,6 @@ fn unreachable(reason: &str) -> State {
         "the API server cannot be asked: {reason}; this is tried again until it works"
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,9 @@
 //! and tries again only when it gets no connection, so that an answer must come at once and the queue must be
 //! taken from. Neither bodies nor signatures are logged.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -106,6 +107,26 @@ pub struct Receiver {
     pub metrics: Metrics,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// Refusals that were logged, and when.
+    pub refusals: Refusals,
+}
+
+/// When each sort of refusal was logged last: anybody can cause them.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<HashMap<&'static str, Instant>>);
+
+impl Refusals {
+    /// Whether this one is to be logged: one of its sort a minute.
+    fn worth_a_line(&self, outcome: &'static str) -> bool {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = logged
+            .get(outcome)
+            .is_some_and(|last| last.elapsed() < Duration::from_secs(60));
+        if !recent {
+            logged.insert(outcome, Instant::now());
+        }
+        !recent
+    }
 }
 
 /// Default of [`Receiver::body_timeout`]: 10 MB in it is 330 KB/s.
@@ -266,8 +287,10 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Res
     receiver.metrics.webhook(outcome);
     if status.is_success() {
         tracing::debug!(outcome, "webhook");
-    } else {
+    } else if receiver.refusals.worth_a_line(outcome) {
         tracing::warn!(outcome, "a webhook was refused: {text}");
+    } else {
+        tracing::debug!(outcome, "a webhook was refused");
     }
     answer.into_response()
 }

@@ -125,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn help_says_what_each_option_means() {
+        let mut command = Arguments::command();
+        let serve = command.find_subcommand_mut("serve").expect("the command");
+        let serve = std::mem::take(serve)
+            .term_width(100)
+            .render_help()
+            .to_string();
+        insta::assert_snapshot!("serve", serve);
+        // What the variable holds is nobody's business.
+        assert!(!serve.contains("LIGHTHOUSE_HMAC_KEY="));
+    }
+
+    #[test]
     fn a_wrong_option_is_told_in_one_line() {
         let error = Arguments::try_parse_from(["lighthouse-telemetry", "demo", "--no-such-option"])
             .expect_err("there is no such option");

@@ -15,6 +15,8 @@ pub struct Job {
     pub annotate: Annotate,
     /// Attempts, this one included.
     pub attempts: u32,
+    /// How many of them conflicted.
+    pub conflicts: u32,
     /// When it was first queued.
     pub since: Instant,
 }
@@ -128,6 +130,7 @@ impl Queue {
                 let job = Job {
                     annotate,
                     attempts: 0,
+                    conflicts: 0,
                     since: Instant::now(),
                 };
                 let entry = Entry {
@@ -208,6 +211,7 @@ impl Queue {
                     entry.job = Job {
                         annotate,
                         attempts: 0,
+                        conflicts: 0,
                         since: Instant::now(),
                     };
                 }
@@ -219,12 +223,13 @@ impl Queue {
     }
 
     /// The object is to be tried again at this time.
-    pub fn again(&self, uid: &Uid, at: Instant) {
+    pub fn again(&self, uid: &Uid, at: Instant, conflicts: u32) {
         let mut state = self.state();
         state.pauses += 1;
         let place = (at, state.pauses);
         if let Some(entry) = state.entries.get_mut(uid) {
             entry.place = Place::Paused;
+            entry.job.conflicts = conflicts;
             if let Some(next) = entry.next.take() {
                 join(&mut entry.job.annotate, next);
             }
@@ -331,7 +336,7 @@ mod tests {
         queue.push(annotate("a", "k", "1", false)).expect("room");
         assert!(queue.take().is_some());
         let start = Instant::now();
-        queue.again(&"a".into(), start + Duration::from_millis(50));
+        queue.again(&"a".into(), start + Duration::from_millis(50), 0);
         queue.push(annotate("a", "k", "2", true)).expect("room");
         assert!(queue.take().is_none());
         queue.ready().await;

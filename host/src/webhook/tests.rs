@@ -40,6 +40,7 @@ async fn serve(verification: Verification, room: usize) -> Server {
         ready,
         metrics: metrics.clone(),
         body_timeout: Duration::from_millis(200),
+        refusals: Refusals::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -288,4 +289,12 @@ async fn after_the_stop_nobody_listens() {
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
+}
+
+#[test]
+fn a_sort_of_refusal_is_logged_once_in_a_while() {
+    let refusals = Refusals::default();
+    assert!(refusals.worth_a_line("unsigned"));
+    assert!(!refusals.worth_a_line("unsigned"));
+    assert!(refusals.worth_a_line("too-large"));
 }

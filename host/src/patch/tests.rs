@@ -1,0 +1,169 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::response::{IntoResponse, Response};
+use lighthouse_telemetry_core::object::ObjectReference;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::testing::{Asked, api, pod, status};
+
+fn settings() -> Settings {
+    Settings {
+        first_pause: Duration::from_millis(1),
+        timeout: Duration::from_secs(5),
+        ..Settings::at(1_000)
+    }
+}
+
+fn annotate(object: ObjectReference) -> Annotate {
+    Annotate {
+        object,
+        annotations: vec![("a/traceparent".into(), "00-1".into())],
+        urgent: false,
+    }
+}
+
+async fn patches(
+    settings: Settings,
+    answer: impl Fn(&Asked) -> Response + Send + Sync + 'static,
+) -> (Patches, UnboundedReceiver<Fact>) {
+    let kinds = Arc::new(Kinds::new(api(answer).await));
+    let (results, answers) = unbounded_channel();
+    (
+        Patches::start(settings, kinds, results, Metrics::default()),
+        answers,
+    )
+}
+
+async fn answer(answers: &mut UnboundedReceiver<Fact>) -> (String, Annotated) {
+    match answers.recv().await {
+        Some(Fact::Annotated(uid, annotated)) => (uid.to_string(), annotated),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What the API server answers to a patch: the metadata of the object.
+fn patched() -> Response {
+    let metadata = json!({
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata",
+        "metadata": {"name": "a", "namespace": "jx"},
+    });
+    axum::Json(metadata).into_response()
+}
+
+#[tokio::test]
+async fn annotations_are_merged_into_the_object_with_this_uid_alone() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = Arc::clone(&seen);
+    let (patches, mut answers) = patches(settings(), move |asked| {
+        note.lock().expect("the list").push(asked.clone());
+        patched()
+    })
+    .await;
+    patches.push(annotate(pod("a")));
+    assert_eq!(
+        answer(&mut answers).await,
+        ("uid-a".to_owned(), Annotated::Done)
+    );
+    assert!(patches.is_empty());
+    let seen = seen.lock().expect("the list");
+    let [asked] = seen.as_slice() else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(asked.method, "PATCH");
+    assert_eq!(
+        asked.path,
+        "/api/v1/namespaces/jx/pods/a?&fieldManager=lighthouse-telemetry"
+    );
+    assert_eq!(asked.content_type, "application/merge-patch+json");
+    assert_eq!(
+        asked.body,
+        json!({"metadata": {"uid": "uid-a", "annotations": {"a/traceparent": "00-1"}}})
+    );
+}
+
+#[tokio::test]
+async fn refusals_are_facts() {
+    let immutable = "Pod \"f\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable";
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    let (patches, mut answers) = patches(settings(), move |asked| {
+        match asked.path.split(['/', '?']).nth(6) {
+            Some("b") => status(404, "not found"),
+            Some("c") => status(403, "forbidden"),
+            Some("d") => status(422, "invalid"),
+            Some("e") => {
+                counted.fetch_add(1, Ordering::Relaxed);
+                status(409, "conflict")
+            }
+            Some("f") => status(422, immutable),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    for name in ["b", "c", "d", "e", "f"] {
+        patches.push(annotate(pod(name)));
+        assert_eq!(
+            answer(&mut answers).await,
+            (format!("uid-{name}"), Annotated::Impossible)
+        );
+    }
+    assert_eq!(attempts.load(Ordering::Relaxed), CONFLICTS);
+    assert!(patches.is_empty());
+}
+
+#[tokio::test]
+async fn what_may_pass_is_tried_again() {
+    let attempts = AtomicU32::new(0);
+    let (patches, mut answers) = patches(settings(), move |_| {
+        match attempts.fetch_add(1, Ordering::Relaxed) {
+            0 => status(429, "too many requests"),
+            1 => status(503, "unavailable"),
+            2 => status(500, "etcd"),
+            3 => "not JSON".into_response(),
+            4 => status(409, "conflict"),
+            _ => patched(),
+        }
+    })
+    .await;
+    patches.push(annotate(pod("a")));
+    assert_eq!(answer(&mut answers).await.1, Annotated::Done);
+}
+
+#[tokio::test]
+async fn what_never_passes_is_given_up() {
+    let short = Settings {
+        give_up: Duration::from_millis(20),
+        ..settings()
+    };
+    let (patches, mut answers) = patches(short, |_| status(503, "unavailable")).await;
+    patches.push(annotate(pod("a")));
+    assert_eq!(answer(&mut answers).await.1, Annotated::Impossible);
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_at_once() {
+    let small = Settings {
+        capacity: 1,
+        ..settings()
+    };
+    let (patches, mut answers) = patches(small, |_| status(503, "unavailable")).await;
+    patches.push(annotate(pod("a")));
+    patches.push(annotate(pod("b")));
+    assert_eq!(
+        answer(&mut answers).await,
+        ("uid-b".to_owned(), Annotated::Impossible)
+    );
+    assert_eq!(patches.len(), 1);
+    patches.stop().await;
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_served_cannot_be_annotated() {
+    let (patches, mut answers) = patches(settings(), |_| status(404, "not found")).await;
+    let mut object = pod("a");
+    object.kind.kind = "NoSuchKind".into();
+    patches.push(annotate(object));
+    assert_eq!(answer(&mut answers).await.1, Annotated::Impossible);
+}
