@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# One profile for everything but the figures: the second target built finds the first one's dependencies.
+# One profile for all but the figures, so that what is built second finds the dependencies of what was built first.
 CARGO ?= cargo
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # The guests have a workspace of their own, built natively for their tests.
@@ -31,7 +31,8 @@ test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built o
 
 .PHONY: bench
 bench: ## Speed and size against their targets
-	@tests/bench.sh
+	@tests/kube-apiserver/build.sh >/dev/null
+	$(CARGO) bench --locked --workspace --bench '*'
 
 .PHONY: lint
 lint: ## Clippy on both workspaces, warnings are errors
@@ -51,7 +52,7 @@ fmt-check: ## Whether both workspaces are formatted
 .PHONY: deny
 deny: $(TARGET_DIR)/tools/deny-$(DENY_VERSION)/bin/cargo-deny ## Licences, bans and sources of all dependencies
 	$< --locked check bans licenses sources
-	$< --locked --manifest-path mappers/Cargo.toml check --config deny.toml bans licenses sources
+	$< --locked --manifest-path mappers/Cargo.toml --config deny.toml check bans licenses sources
 
 $(TARGET_DIR)/tools/deny-$(DENY_VERSION)/bin/cargo-deny:
 	python3 -m venv $(TARGET_DIR)/tools/deny-$(DENY_VERSION)

@@ -1,1 +1,16 @@
-//! .
+//! The test ground: scenarios as data, and three grounds that play them.
+//!
+//! A scenario is a recording of webhooks and objects in `tests/scenarios`; what must come of it is a snapshot. The
+//! grounds are the pure index with the built-in mappers ([`pure`]), the whole host in process against the embedded
+//! Kubernetes API ([`embedded`]), and the unmodified binary against a real kube-apiserver with etcd ([`real`]).
+//! Nothing here knows what a trace should look like: that is for the snapshots alone.
+
+pub mod cluster;
+pub mod embedded;
+pub mod namespace;
+pub mod outcome;
+pub mod process;
+pub mod pure;
+pub mod real;
+pub mod scenario;
+pub mod webhook;

@@ -30,10 +30,9 @@ pub use fault::{Answer, Fault, FaultId};
 pub use lighthouse::Lighthouse;
 pub use replay::{ReplayError, replay};
 pub use resource::Resource;
-pub use selector::SelectorError;
+pub use selector::{Selector, SelectorError};
 
 use fault::Faults;
-use selector::Selector;
 use store::Store;
 
 /// A running API server; stops when dropped.

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Which objects a request means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Selector {
+pub struct Selector {
     labels: Vec<Requirement>,
     fields: Vec<(String, bool, String)>,
 }
@@ -35,18 +35,19 @@ pub enum SelectorError {
 
 impl Selector {
     /// Reads both selectors; empty ones select all. `fields_of` is the kind whose fields may be named.
-    pub(super) fn parse(
-        labels: &str,
-        fields: &str,
-        fields_of: &str,
-    ) -> Result<Self, SelectorError> {
+    ///
+    /// # Errors
+    /// If one is not in the syntax of the Kubernetes API, or names a field that this kind cannot be selected by.
+    pub fn parse(labels: &str, fields: &str, fields_of: &str) -> Result<Self, SelectorError> {
         Ok(Self {
             labels: requirements(labels)?,
             fields: field_terms(fields, fields_of)?,
         })
     }
 
-    pub(super) fn selects(&self, object: &Value) -> bool {
+    /// Whether an object is among those meant.
+    #[must_use]
+    pub fn selects(&self, object: &Value) -> bool {
         let labels = object.pointer("/metadata/labels");
         let label = |key: &str| labels.and_then(|labels| labels.get(key)?.as_str());
         let by_labels = self.labels.iter().all(|requirement| match requirement {

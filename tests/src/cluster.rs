@@ -1,0 +1,235 @@
+//! A real kube-apiserver with etcd for as long as it is needed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+
+use crate::process::Lines;
+use crate::scenario::folder_of_tests;
+
+/// Building the binaries takes about three minutes where there are none yet.
+const START: Duration = Duration::from_secs(1_200);
+/// A definition is served soon after it was created.
+const ESTABLISH: Duration = Duration::from_secs(60);
+
+/// A running API server. The script that runs it ends it as soon as our end of its standard input is closed, which
+/// happens however this process ends.
+pub struct ApiServer {
+    script: Child,
+    commands: Option<ChildStdin>,
+    answers: Lines,
+    kubeconfig: PathBuf,
+    client: kube::Client,
+}
+
+impl ApiServer {
+    /// Starts one, with nothing in it.
+    ///
+    /// # Errors
+    /// If the script says why not on standard error.
+    pub async fn start() -> Result<Self> {
+        let script = folder_of_tests().join("kube-apiserver/run.sh");
+        let mut script = Command::new(&script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", script.display()))?;
+        let commands = script.stdin.take();
+        let mut answers = Lines::of(script.stdout.take().context("the script has no output")?);
+        let kubeconfig = PathBuf::from(ready(&mut answers).await?);
+        let client = client(&kubeconfig).await?;
+        Ok(Self {
+            script,
+            commands,
+            answers,
+            kubeconfig,
+            client,
+        })
+    }
+
+    /// For clients of it.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// An administrator.
+    #[must_use]
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// Ends kube-apiserver; what is stored stays.
+    ///
+    /// # Errors
+    /// If the script is gone.
+    pub async fn go_down(&mut self) -> Result<()> {
+        self.tell("stop\n")?;
+        match self.answers.next().await.as_deref() {
+            Some("stopped") => Ok(()),
+            other => bail!("instead of 'stopped' the script said {other:?}"),
+        }
+    }
+
+    /// Starts kube-apiserver again at the same address.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn come_back(&mut self) -> Result<()> {
+        self.tell("start\n")?;
+        ready(&mut self.answers).await.map(drop)
+    }
+
+    fn tell(&mut self, command: &str) -> Result<()> {
+        let commands = self.commands.as_mut().context("the script has no input")?;
+        Ok(commands.write_all(command.as_bytes())?)
+    }
+
+    /// Installs the definitions of `tests/crds` for which `wanted` gives the versions to serve; no version, no definition.
+    ///
+    /// # Errors
+    /// If the API server refuses one or does not serve it in time.
+    pub async fn define(&self, wanted: impl Fn(&str) -> Vec<&'static str>) -> Result<()> {
+        for file in std::fs::read_dir(folder_of_tests().join("crds"))? {
+            let text = std::fs::read_to_string(file?.path())?;
+            let mut definition: Value = serde_saphyr::from_str(&text)?;
+            let kind = string(&definition, "/spec/names/kind")?;
+            let served = wanted(&kind);
+            if served.is_empty() {
+                continue;
+            }
+            let versions = definition
+                .pointer_mut("/spec/versions")
+                .and_then(Value::as_array_mut)
+                .context("a definition without versions")?;
+            versions.retain(|version| {
+                served
+                    .iter()
+                    .any(|name| version.get("name") == Some(&json!(name)))
+            });
+            if let Some(first) = versions.first_mut() {
+                json_patch::merge(first, &json!({"storage": true}));
+            }
+            self.establish(&definition).await?;
+        }
+        Ok(())
+    }
+
+    async fn establish(&self, definition: &Value) -> Result<()> {
+        const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        request(&self.client, "POST", PATH, Some(definition)).await?;
+        let name = string(definition, "/metadata/name")?;
+        let group = string(definition, "/spec/group")?;
+        let plural = string(definition, "/spec/names/plural")?;
+        let versions = definition
+            .pointer("/spec/versions")
+            .and_then(Value::as_array);
+        let served = async {
+            for version in versions.into_iter().flatten() {
+                let version = string(version, "/name")?;
+                let path = format!("/apis/{group}/{version}/{plural}");
+                while request(&self.client, "GET", &path, None).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(ESTABLISH, served)
+            .await
+            .with_context(|| format!("{name} is not served after {ESTABLISH:?}"))?
+    }
+}
+
+/// All versions of all kinds that the built-in mappers know.
+#[must_use]
+pub fn everything(kind: &str) -> Vec<&'static str> {
+    match kind {
+        "LighthouseJob" => vec!["v1alpha1"],
+        "CustomRun" => vec!["v1beta1"],
+        "PipelineRun" | "TaskRun" => vec!["v1", "v1beta1"],
+        _ => vec!["v1"],
+    }
+}
+
+/// An old cluster: Tekton before its version 1, and no Jenkins X.
+#[must_use]
+pub fn old(kind: &str) -> Vec<&'static str> {
+    match kind {
+        "LighthouseJob" => vec!["v1alpha1"],
+        "PipelineRun" | "TaskRun" => vec!["v1beta1"],
+        _ => vec![],
+    }
+}
+
+impl Drop for ApiServer {
+    /// Waits until the script has ended what it started.
+    fn drop(&mut self) {
+        self.commands = None;
+        // There is nobody to tell of an error.
+        let _ = self.script.wait();
+    }
+}
+
+async fn ready(answers: &mut Lines) -> Result<String> {
+    let line = tokio::time::timeout(START, answers.next())
+        .await
+        .context("the kube-apiserver script says nothing")?
+        .context("the kube-apiserver script failed; it said why above")?;
+    let kubeconfig = line.strip_prefix("ready ");
+    Ok(kubeconfig
+        .with_context(|| format!("instead of 'ready' the script said '{line}'"))?
+        .to_owned())
+}
+
+async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    // Fails only if there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = kube::Config::from_custom_kubeconfig(
+        Kubeconfig::read_from(kubeconfig)?,
+        &KubeConfigOptions::default(),
+    )
+    .await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+/// A request to the API; the answer's JSON.
+///
+/// # Errors
+/// If the API server cannot be reached or refuses.
+pub async fn request(
+    client: &kube::Client,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value> {
+    let media = match method {
+        "PATCH" => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, media)
+        .body(match body {
+            Some(body) => serde_json::to_vec(body)?,
+            None => Vec::new(),
+        })?;
+    client
+        .request(request)
+        .await
+        .with_context(|| format!("{method} {path}"))
+}
+
+/// A text in an object.
+///
+/// # Errors
+/// If there is none.
+pub fn string(object: &Value, pointer: &str) -> Result<String> {
+    let text = object.pointer(pointer).and_then(Value::as_str);
+    Ok(text.with_context(|| format!("no {pointer}"))?.to_owned())
+}

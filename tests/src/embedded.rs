@@ -1,0 +1,148 @@
+//! The second ground: the whole host in this process, against the embedded Kubernetes API, with a stepped clock.
+//!
+//! Everything is real but the clock: webhooks come over HTTP with their signature, objects by list and watch, spans go
+//! out by OTLP. Before each step the ground waits until nothing is under way any more, so that every time is exact.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lighthouse_telemetry::clock::Clock;
+use lighthouse_telemetry::embedded::{Resource, Server};
+use lighthouse_telemetry::export;
+use lighthouse_telemetry::mappers::Mappers;
+use lighthouse_telemetry::receiver::Receiver;
+use lighthouse_telemetry::run::{self, Drained, Progress, Running};
+use lighthouse_telemetry_core::time::Time;
+
+use crate::outcome::{Outcome, added_annotations, title};
+use crate::process::KEY;
+use crate::scenario::{Step, What};
+use crate::webhook;
+
+/// For the host to become quiet.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than the orphan deadline and the settle windows after it.
+const AFTERWARDS: Duration = Duration::from_secs(3_600);
+
+struct Ground<'mappers> {
+    mappers: &'mappers Mappers,
+    server: Server,
+    clock: Clock,
+    running: Running,
+    /// How many facts the index must have taken in: those of webhooks have no resource version to wait for.
+    facts: u64,
+}
+
+/// Plays the steps in their order and gives what came of them.
+///
+/// # Errors
+/// If the host does not start, refuses a webhook or does not become quiet.
+pub async fn play(mappers: &Mappers, resources: Vec<Resource>, steps: &[Step]) -> Result<Outcome> {
+    let first = steps.first().context("no step")?.at;
+    let server = Server::start_with(resources).await?;
+    let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
+    let clock = Clock::stepped(first);
+    let exporter = export::start(export::Settings {
+        destinations: vec![export::Destination::otlp(
+            export::Protocol::Grpc,
+            receiver.grpc_endpoint(),
+        )],
+        ..export::Settings::default()
+    })?;
+    let settings = run::Settings::loopback(KEY.into());
+    let client = server.client()?;
+    let running = run::start(settings, client, clock.clone(), mappers.clone(), exporter).await?;
+    let mut ground = Ground {
+        mappers,
+        server,
+        clock,
+        running,
+        facts: 0,
+    };
+    ground.quiet().await?;
+    let mut objects = BTreeMap::new();
+    for step in steps {
+        ground.clock.step_to(step.at);
+        ground.quiet().await?;
+        match &step.what {
+            What::Webhook { kind, body, .. } => {
+                let wanted = mappers.catalog.webhook(kind, step.at, body).subject_of;
+                let facts = ground.running.progress().borrow().facts;
+                ground.facts = facts + u64::from(!wanted.is_empty());
+                let status = webhook::send(ground.running.webhook_address, kind, KEY, body).await?;
+                ensure!(
+                    status == 202,
+                    "a webhook of kind {kind} was answered {status}"
+                );
+            }
+            What::Applied(object) => {
+                ground.server.apply(object.clone())?;
+                objects.insert(title(object), object.clone());
+            }
+            What::Deleted(object) => {
+                ground.server.delete(object)?;
+                objects.remove(&title(object));
+            }
+        }
+        ground.quiet().await?;
+    }
+    ground.pass(AFTERWARDS).await?;
+
+    let mut annotations = BTreeMap::new();
+    for (title, object) in objects {
+        let now = ground.server.get(&object).context("an object is gone")?;
+        let added = added_annotations(&object, &now);
+        if !added.is_empty() {
+            annotations.insert(title, added);
+        }
+    }
+    let drained = ground.running.stop().await;
+    ensure!(drained == Drained::default(), "left behind: {drained:?}");
+    Ok(Outcome::new(&receiver.spans(), annotations))
+}
+
+impl Ground<'_> {
+    /// Lets time pass, no further at once than the host wants to be woken.
+    async fn pass(&self, duration: Duration) -> Result<()> {
+        let end = self.clock.now().plus(duration);
+        while self.clock.now() < end {
+            let wake = self.running.progress().borrow().wake_at;
+            self.clock.step_to(wake.map_or(end, |wake| wake.min(end)));
+            self.quiet().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the index has taken in all that happened, and nothing that follows from it is under way.
+    async fn quiet(&self) -> Result<()> {
+        let mut progress = self.running.progress();
+        let quiet = progress.wait_for(|progress| self.is_quiet(progress));
+        let waited = tokio::time::timeout(PATIENCE, quiet)
+            .await
+            .map(|outcome| outcome.map(drop));
+        match waited {
+            Ok(outcome) => outcome.context("the host has ended"),
+            Err(_) => anyhow::bail!(
+                "the host does not become quiet: {:?} at {}",
+                self.running.progress().borrow(),
+                self.clock.now()
+            ),
+        }
+    }
+
+    fn is_quiet(&self, progress: &Progress) -> bool {
+        let seen = |(id, source)| {
+            let newest = self.server.newest_of(source).unwrap_or(u64::MAX);
+            progress.resource_versions.get(&id).copied().unwrap_or(0) >= newest
+        };
+        let due = progress
+            .wake_at
+            .is_some_and(|wake: Time| wake <= self.clock.now());
+        progress.ready
+            && !due
+            && progress.facts >= self.facts
+            && progress.mappings + progress.patches + progress.lookups + progress.batches == 0
+            && self.mappers.catalog.sources().all(seen)
+    }
+}

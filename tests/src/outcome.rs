@@ -1,0 +1,88 @@
+//! What came of a scenario, as text that can be compared.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use lighthouse_telemetry::view;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use serde_json::Value;
+
+/// What came of a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many spans were exported.
+    pub spans: usize,
+    /// All of them, in the canonical text.
+    trace: String,
+    /// By kind and name of the objects that still exist: the annotations that the host set.
+    pub annotations: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Outcome {
+    /// All spans, in the canonical text.
+    #[must_use]
+    pub fn trace(&self) -> &str {
+        &self.trace
+    }
+
+    /// From the spans as a receiver gets them.
+    #[must_use]
+    pub fn new(
+        spans: &[ResourceSpans],
+        annotations: BTreeMap<String, BTreeMap<String, String>>,
+    ) -> Self {
+        Self {
+            spans: count(spans),
+            trace: view::snapshot(spans),
+            annotations,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "{} spans", self.spans)?;
+        writeln!(formatter, "{}", self.trace.trim_end())?;
+        for (object, annotations) in &self.annotations {
+            writeln!(formatter, "annotations of {object}")?;
+            for (key, value) in annotations {
+                writeln!(formatter, "  {key}: {value}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many spans there are.
+#[must_use]
+pub fn count(spans: &[ResourceSpans]) -> usize {
+    let scopes = spans.iter().flat_map(|resource| &resource.scope_spans);
+    scopes.map(|scope| scope.spans.len()).sum()
+}
+
+/// The annotations that an object has now and its scenario did not give it.
+#[must_use]
+pub fn added_annotations(scenario: &Value, now: &Value) -> BTreeMap<String, String> {
+    let annotations = |object: &Value| {
+        let members = object.pointer("/metadata/annotations");
+        members.and_then(Value::as_object).cloned()
+    };
+    let given = annotations(scenario).unwrap_or_default();
+    let added = annotations(now).unwrap_or_default().into_iter();
+    added
+        .filter(|(key, value)| given.get(key) != Some(value))
+        .map(|(key, value)| (key, value.as_str().map_or(value.to_string(), str::to_owned)))
+        .collect()
+}
+
+/// Kind and name of an object, as an outcome lists it.
+#[must_use]
+pub fn title(object: &Value) -> String {
+    let text = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("?")
+    };
+    format!("{} {}", text("/kind"), text("/metadata/name"))
+}

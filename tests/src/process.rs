@@ -1,0 +1,257 @@
+//! The unmodified binary as a process of its own.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// The token that webhooks are signed with.
+pub const KEY: &str = "the token of the tests";
+/// Until the process says where it listens, and until it has ended after it was told to.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `lighthouse-telemetry serve`. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    webhooks: SocketAddr,
+    admin: SocketAddr,
+    log: Lines,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// All that it logged after it said where it listens.
+    pub log: String,
+}
+
+/// What a process writes, line by line, read by a thread so that the process never waits for us.
+#[derive(Debug)]
+pub struct Lines(mpsc::UnboundedReceiver<String>);
+
+impl Lines {
+    /// The lines of a pipe.
+    #[must_use]
+    pub fn of(pipe: impl Read + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self(receiver)
+    }
+
+    /// The next line; none once the pipe is closed.
+    pub async fn next(&mut self) -> Option<String> {
+        self.0.recv().await
+    }
+
+    /// All lines until the pipe is closed.
+    async fn rest(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(line) = self.next().await {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Builds the binary as `cargo build` does, and gives its path. Quick where that was done before.
+///
+/// # Errors
+/// If it does not build.
+pub fn build(profile: &str) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "lighthouse-telemetry",
+            "--bin",
+            "lighthouse-telemetry",
+        ])
+        .args([
+            "--message-format",
+            "json-render-diagnostics",
+            "--profile",
+            profile,
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo build failed");
+    let messages = String::from_utf8(output.stdout)?;
+    let executables = messages.lines().filter_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let path = message.get("executable")?.as_str()?;
+        Some(PathBuf::from(path))
+    });
+    executables.last().context("cargo names no executable")
+}
+
+/// A command that inherits nothing of what configures an exporter or a cluster.
+#[must_use]
+pub fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let configures = ["OTEL_", "TRACES_EXPORTER_", "LIGHTHOUSE_", "KUBE"];
+        if configures.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts it on free ports of loopback, with our key, logging as JSON.
+    ///
+    /// # Errors
+    /// If it ends or does not say where it listens.
+    pub async fn start(
+        binary: &Path,
+        kubeconfig: &Path,
+        endpoint: &str,
+        arguments: &[impl AsRef<OsStr>],
+    ) -> Result<Self> {
+        let mut child = command(binary)
+            .arg("serve")
+            .args([
+                "--listen-addr",
+                "127.0.0.1:0",
+                "--admin-addr",
+                "127.0.0.1:0",
+            ])
+            .args(["--log-format", "json", "--log-level", "info"])
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .args(arguments)
+            .env("LIGHTHOUSE_HMAC_KEY", KEY)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        let mut log = Lines::of(child.stderr.take().context("no standard error")?);
+        let mut said = String::new();
+        let addresses = tokio::time::timeout(PATIENCE, async {
+            while let Some(line) = log.next().await {
+                if let Some(addresses) = addresses(&line) {
+                    return Some(addresses);
+                }
+                said.push_str(&line);
+                said.push('\n');
+            }
+            None
+        })
+        .await;
+        let Ok(Some((webhooks, admin))) = addresses else {
+            // It may have ended already.
+            let _ = child.kill();
+            bail!("the process does not say where it listens: {said}");
+        };
+        Ok(Self {
+            child,
+            webhooks,
+            admin,
+            log,
+        })
+    }
+
+    /// Where webhooks go.
+    #[must_use]
+    pub fn webhooks(&self) -> SocketAddr {
+        self.webhooks
+    }
+
+    /// Where metrics and health are.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// If it does not get ready; says what it said last.
+    pub async fn ready(&self) -> Result<()> {
+        self.readiness(|status, _| status == 200).await.map(drop)
+    }
+
+    /// Waits until what it says of its readiness is as wished: status and body.
+    ///
+    /// # Errors
+    /// If it does not become so; says what it said last.
+    pub async fn readiness(&self, wished: impl Fn(u16, &str) -> bool) -> Result<(u16, String)> {
+        let url = format!("http://{}/readyz", self.admin);
+        let mut last = None;
+        let waiting = async {
+            loop {
+                let response = reqwest::get(&url).await?;
+                let said = (response.status().as_u16(), response.text().await?);
+                if wished(said.0, &said.1) {
+                    return anyhow::Ok(said);
+                }
+                last = Some(said);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+        outcome.with_context(|| format!("readiness stayed {last:?}"))?
+    }
+
+    /// Asks it to end, as Kubernetes does, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn terminate(mut self) -> Result<Ended> {
+        let id = self.id();
+        let kill = Command::new("kill")
+            .args(["-TERM", &id.to_string()])
+            .status()?;
+        ensure!(kill.success(), "cannot send SIGTERM to process {id}");
+        // Its end closes the pipe.
+        let log = tokio::time::timeout(PATIENCE, self.log.rest())
+            .await
+            .context("the process does not end after SIGTERM")?;
+        let status = self.child.wait()?;
+        Ok(Ended { status, log })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The line with which the host says where it listens.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = |key| line.get(key)?.as_str()?.parse().ok();
+    Some((address("webhooks")?, address("admin")?))
+}

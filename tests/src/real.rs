@@ -1,0 +1,158 @@
+//! The third ground: the unmodified binary, as a process, against a real kube-apiserver with etcd.
+//!
+//! What the server and the process stamp themselves (uids, creation times, the receipt of a webhook) is read back, and
+//! the scenario is played once more on the pure ground with exactly that: the two outcomes must be equal to the byte.
+//! So nothing has to be masked, and ids that derive from uids are compared too.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use lighthouse_telemetry::mappers::Mappers;
+use lighthouse_telemetry::receiver::Receiver;
+use lighthouse_telemetry_core::context::Mark;
+use lighthouse_telemetry_core::time::Time;
+
+use crate::cluster::ApiServer;
+use crate::namespace::Namespace;
+use crate::outcome::{Outcome, count};
+use crate::process::{KEY, Process};
+use crate::pure;
+use crate::scenario::{Scenario, Step, What};
+use crate::webhook;
+
+/// The recorded times begin so much after now: later than any time that the server stamps while a test runs.
+const AHEAD: Duration = Duration::from_secs(3_600);
+/// For spans to arrive and annotations to be set.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Shorter than the default, since nobody waits for a late Event here; long enough for a loaded machine to write the
+/// next object of the scenario.
+const SETTLE: &str = "4s";
+
+/// What the binary made of a scenario, and what it should have.
+#[derive(Debug)]
+pub struct Comparison {
+    /// By the pure ground, with the server's uids and times.
+    pub expected: Outcome,
+    /// By the binary.
+    pub actual: Outcome,
+}
+
+/// A webhook's way: when it was sent and when the answer had arrived.
+type Window = (Time, Time);
+
+/// Plays a scenario in a namespace of its own.
+///
+/// # Errors
+/// If the cluster or the process refuses something, or does not come to an end.
+pub async fn play(
+    scenario: &Scenario,
+    cluster: &ApiServer,
+    binary: &Path,
+    mappers: &Mappers,
+) -> Result<Comparison> {
+    let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
+    let mut namespace =
+        Namespace::create(cluster.client(), &format!("t-{}", scenario.name)).await?;
+    let endpoint = receiver.grpc_endpoint();
+    let arguments = ["--namespace", namespace.name(), "--settle", SETTLE];
+    let process = Process::start(binary, cluster.kubeconfig(), &endpoint, &arguments).await?;
+    process.ready().await?;
+
+    let steps = scenario.steps()?;
+    let first = steps.first().context("an empty scenario")?.at;
+    let shift = now().plus(AHEAD).since(first).as_secs();
+    let steps = scenario.later(shift).steps()?;
+    let mut windows = Vec::new();
+    for step in &steps {
+        match &step.what {
+            What::Webhook { kind, body, .. } => {
+                let sent = now();
+                let status = webhook::send(process.webhooks(), kind, KEY, body).await?;
+                ensure!(
+                    status == 202,
+                    "a webhook of kind {kind} was answered {status}"
+                );
+                windows.push((sent, now()));
+            }
+            What::Applied(object) => namespace.apply(object).await?,
+            What::Deleted(object) => namespace.delete(object).await?,
+        }
+    }
+
+    // The receipt of a webhook can be read only where it was written: once everything is annotated.
+    let expected = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let annotations = namespace.annotations().await?;
+            let receipts = receipts(&windows, &annotations);
+            let expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
+            if expected.annotations == annotations && expected.spans == count(&receiver.spans()) {
+                return anyhow::Ok(expected);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let expected = match expected.await {
+        Ok(expected) => expected?,
+        // It will differ; let the comparison say how.
+        Err(_) => {
+            let receipts = receipts(&windows, &namespace.annotations().await?);
+            pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?
+        }
+    };
+    let annotations = namespace.annotations().await?;
+    let ended = process.terminate().await?;
+    ensure!(
+        ended.status.success(),
+        "after SIGTERM: {}; it said {}",
+        ended.status,
+        ended.log
+    );
+    // Only now nothing more can come.
+    let actual = Outcome::new(&receiver.spans(), annotations);
+    Ok(Comparison { expected, actual })
+}
+
+/// The scenario with what the server and the process made of it.
+fn as_served(steps: &[Step], namespace: &Namespace, receipts: &[Time]) -> Result<Vec<Step>> {
+    let mut receipts = receipts.iter();
+    let served = steps.iter().map(|step| {
+        let what = match &step.what {
+            What::Webhook { kind, body, .. } => What::Webhook {
+                kind: kind.clone(),
+                body: body.clone(),
+                received: *receipts.next().context("a webhook without a receipt")?,
+            },
+            What::Applied(object) => What::Applied(namespace.as_served(object)?),
+            What::Deleted(object) => What::Deleted(namespace.as_deleted(object)?),
+        };
+        Ok(Step { at: step.at, what })
+    });
+    served.collect()
+}
+
+/// When the process says it received each webhook: what it wrote into the annotations, if that was while the webhook
+/// was on its way. One that no annotation tells of has set off nothing, and any time does.
+fn receipts(
+    windows: &[Window],
+    annotations: &BTreeMap<String, BTreeMap<String, String>>,
+) -> Vec<Time> {
+    let written: Vec<Time> = annotations
+        .values()
+        .flat_map(BTreeMap::values)
+        .filter_map(|value| Mark::parse(value)?.received)
+        .collect();
+    let within = |(sent, answered): &Window| {
+        let mut matching = written.iter().copied();
+        matching
+            .find(|time| (sent..=answered).contains(&time))
+            .unwrap_or(*sent)
+    };
+    windows.iter().map(within).collect()
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Time::EPOCH.plus(since.unwrap_or_default())
+}

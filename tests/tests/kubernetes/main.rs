@@ -1,0 +1,98 @@
+//! Every scenario played by the unmodified binary against a real kube-apiserver, and what else needs either of them.
+//!
+//! One API server serves all tests, so this is a program of its own: it starts the server, runs the tests side by side,
+//! and ends the server whatever becomes of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use lighthouse_telemetry::mappers::Mappers;
+use lighthouse_telemetry_tests::cluster::{self, ApiServer};
+use lighthouse_telemetry_tests::scenario::Scenario;
+use lighthouse_telemetry_tests::{process, real};
+use tokio::runtime::Runtime;
+
+mod processes;
+
+/// What the tests share.
+struct Ground {
+    runtime: Runtime,
+    binary: PathBuf,
+    mappers: Mappers,
+    new: ApiServer,
+    old: ApiServer,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = Arguments::from_args();
+    // Each test waits more than it computes.
+    arguments.test_threads.get_or_insert(4);
+    if arguments.list {
+        // Listing needs no server.
+        libtest_mimic::run(&arguments, trials(None)?).exit();
+    }
+    let binary = process::build("dev")?;
+    let runtime = Runtime::new()?;
+    let (new, old) =
+        runtime.block_on(async { tokio::try_join!(ApiServer::start(), ApiServer::start()) })?;
+    runtime.block_on(async {
+        tokio::try_join!(new.define(cluster::everything), old.define(cluster::old))
+    })?;
+    let ground = Arc::new(Ground {
+        runtime,
+        binary,
+        mappers: Mappers::builtin()?,
+        new,
+        old,
+    });
+    let conclusion: Conclusion = libtest_mimic::run(&arguments, trials(Some(&ground))?);
+    // Ends the servers, which leaving the process at once would leave to their script.
+    drop(ground);
+    conclusion.exit()
+}
+
+fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
+    let mut trials = Vec::new();
+    for (folder, old) in [("scenarios", false), ("scenarios/old-cluster", true)] {
+        for scenario in Scenario::all(folder)? {
+            let name = format!("scenario_{}", scenario.name.replace('-', "_"));
+            let ground = ground.cloned();
+            trials.push(Trial::test(name, move || {
+                play(&*ground.ok_or("only listed")?, &scenario, old)
+            }));
+        }
+    }
+    for (name, test) in processes::ALL {
+        let ground = ground.cloned();
+        trials.push(Trial::test(*name, move || {
+            let ground = ground.ok_or("only listed")?;
+            let outcome = ground.runtime.block_on(test(&ground));
+            outcome.map_err(|error| Failed::from(format!("{error:?}")))
+        }));
+    }
+    Ok(trials)
+}
+
+fn play(ground: &Ground, scenario: &Scenario, old: bool) -> Result<(), Failed> {
+    let cluster = if old { &ground.old } else { &ground.new };
+    let play = real::play(scenario, cluster, &ground.binary, &ground.mappers);
+    let comparison = ground
+        .runtime
+        .block_on(play)
+        .map_err(|error| format!("{error:?}"))?;
+    let (expected, actual) = (
+        comparison.expected.to_string(),
+        comparison.actual.to_string(),
+    );
+    if expected == actual {
+        return Ok(());
+    }
+    let difference = similar::TextDiff::from_lines(&expected, &actual);
+    let difference = difference
+        .unified_diff()
+        .context_radius(4)
+        .header("pure", "real")
+        .to_string();
+    Err(difference.into())
+}
