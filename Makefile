@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# One profile for all but the figures, so that what is built second finds the dependencies of what was built first.
+# One profile, and always the whole workspace: both decide the features and settings of the dependencies, and so whether
+# what is built second finds those of what was built first.
 CARGO ?= cargo
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # The guests have a workspace of their own, built natively for their tests.
@@ -21,7 +22,8 @@ tools: ## Install what a build and a test need (rustup, or Debian's packages; as
 
 .PHONY: demo
 demo: ## Replay a recorded pull request and show its trace: no cluster needed
-	@$(CARGO) run --locked --package lighthouse-telemetry --bin lighthouse-telemetry -- demo
+	@$(CARGO) build --locked --workspace --bin lighthouse-telemetry
+	@$(TARGET_DIR)/debug/lighthouse-telemetry demo
 
 .PHONY: test
 test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built once)

@@ -76,14 +76,9 @@ impl Lines {
 pub fn build(profile: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "lighthouse-telemetry",
-            "--bin",
-            "lighthouse-telemetry",
-        ])
+        // The features of its dependencies are those of the workspace, as where the tests were built: nothing is built twice.
+        .args(["build", "--locked", "--workspace"])
+        .args(["--bin", "lighthouse-telemetry"])
         .args([
             "--message-format",
             "json-render-diagnostics",
