@@ -48,6 +48,11 @@ pub async fn play(mappers: &Mappers, resources: Vec<Resource>, steps: &[Step]) -
             export::Protocol::Grpc,
             receiver.grpc_endpoint(),
         )],
+        // Nothing would come of waiting for more spans.
+        batching: export::Batching {
+            delay: Duration::ZERO,
+            ..export::Batching::default()
+        },
         ..export::Settings::default()
     })?;
     let settings = run::Settings::loopback(KEY.into());
