@@ -132,6 +132,11 @@ impl Refusals {
 /// Default of [`Receiver::body_timeout`]: 10 MB in it is 330 KB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How much of a refused body is still read, in bytes: as much as of one that is taken.
+const DISCARDED: usize = BODY_LIMIT;
+/// How long a refused body is still read.
+const DISCARDING: Duration = Duration::from_secs(2);
+
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
@@ -240,7 +245,7 @@ impl IntoResponse for Answer {
             Self::Full | Self::Stopping => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // The rest of the body will not be read.
+            // What was not read of the body will not be.
             Self::TooLarge | Self::TooSlow | Self::Unsigned => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -298,22 +303,29 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Res
 impl Receiver {
     async fn take(&self, request: Request) -> Answer {
         let received = self.clock.now();
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let signature = match &self.verification {
             Verification::None => None,
             Verification::Key(key) => match signature(&parts.headers) {
                 Some(signature) => Some((key, signature)),
-                None => return Answer::Unsigned,
+                None => {
+                    self.discard(&mut body).await;
+                    return Answer::Unsigned;
+                }
             },
         };
         let announced = parts.headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > BODY_LIMIT as u64) {
+            self.discard(&mut body).await;
             return Answer::TooLarge;
         }
-        let body = match self.read(body).await {
+        let body = match self.read(&mut body).await {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err(answer) => {
+                self.discard(&mut body).await;
+                return answer;
+            }
         };
         if let Some((key, signature)) = signature {
             // Compares in constant time.
@@ -351,7 +363,24 @@ impl Receiver {
         }
     }
 
-    async fn read(&self, body: Body) -> Result<bytes::Bytes, Answer> {
+    /// Reads what is left of a body that is refused, within limits: a client that still writes when the connection is
+    /// closed never sees the answer, takes it for a fault of the network and sends the same again.
+    async fn discard(&self, body: &mut Body) {
+        let reading = async {
+            let mut left = DISCARDED;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+                match left.checked_sub(length) {
+                    Some(less) => left = less,
+                    None => break,
+                }
+            }
+        };
+        // Who sends more, or slowly, is cut off.
+        let _ = tokio::time::timeout(self.body_timeout.min(DISCARDING), reading).await;
+    }
+
+    async fn read(&self, body: &mut Body) -> Result<bytes::Bytes, Answer> {
         let collect = Limited::new(body, BODY_LIMIT).collect();
         match tokio::time::timeout(self.body_timeout, collect).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -75,7 +75,23 @@ impl Lines {
 /// If it does not build.
 pub fn build(profile: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells a test about its package. Build scripts that look at it would run again, and all that
+    // depends on them be built again, here and the next time outside.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let about = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ];
+        if about.iter().any(|prefix| name.starts_with(prefix)) || name == "OUT_DIR" {
+            command.env_remove(&*name);
+        }
+    }
+    let output = command
         // The features of its dependencies are those of the workspace, as where the tests were built: nothing is built twice.
         .args(["build", "--locked", "--workspace"])
         .args(["--bin", "lighthouse-telemetry"])

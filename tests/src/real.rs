@@ -22,8 +22,9 @@ use crate::pure;
 use crate::scenario::{Scenario, Step, What};
 use crate::webhook;
 
-/// The recorded times begin so much after now: later than any time that the server stamps while a test runs.
-const AHEAD: Duration = Duration::from_secs(3_600);
+/// The recorded times begin so much after now: later than any time that the server stamps while a test runs, and within
+/// the replay window of one hour, so that an object that ended when it was created is not too old for the pure ground.
+const AHEAD: Duration = Duration::from_secs(1_800);
 /// For spans to arrive and annotations to be set.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Shorter than the default, since nobody waits for a late Event here; long enough for a loaded machine to write the
@@ -65,9 +66,12 @@ pub async fn play(
     let shift = now().plus(AHEAD).since(first).as_secs();
     let steps = scenario.later(shift).steps()?;
     let mut windows = Vec::new();
-    for step in &steps {
+    for (step, place) in steps.iter().zip(0..) {
         match &step.what {
             What::Webhook { kind, body, .. } => {
+                // What an annotation says of the event depends on which of the two was there first.
+                let before = steps.get(..place).unwrap_or_default();
+                annotated(before, &namespace, &windows, mappers).await?;
                 let sent = now();
                 let status = webhook::send(process.webhooks(), kind, KEY, body).await?;
                 ensure!(
@@ -115,6 +119,28 @@ pub async fn play(
         expected: expected.without_receipts(),
         actual: actual.without_receipts(),
     })
+}
+
+/// Waits until the objects so far have the annotations that they should have.
+async fn annotated(
+    steps: &[Step],
+    namespace: &Namespace,
+    windows: &[Window],
+    mappers: &Mappers,
+) -> Result<()> {
+    let waiting = async {
+        loop {
+            let annotations = namespace.annotations().await?;
+            let steps = as_served(steps, namespace, &receipts(windows, &annotations))?;
+            if pure::play(mappers, &steps)?.annotations == annotations {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .context("the objects before a webhook are not annotated as they should be")?
 }
 
 /// The scenario with what the server and the process made of it.
