@@ -236,15 +236,13 @@ impl Task {
 
     /// Follows the kind in all namespaces until the next resync.
     async fn follow(&mut self, served: &Served) -> Turn {
-        let mut config = watcher::Config::default();
-        // Objects of a page are all in memory at once, decoded; a Pod is 20 KB as text and several times that so.
-        config.page_size = Some(100);
-        config
-            .label_selector
-            .clone_from(&self.source.label_selector);
-        config
-            .field_selector
-            .clone_from(&self.source.field_selector);
+        let config = watcher::Config {
+            label_selector: self.source.label_selector.clone(),
+            field_selector: self.source.field_selector.clone(),
+            // Objects of a page are all in memory at once, decoded; a Pod is 20 KB as text and several times that so.
+            page_size: Some(100),
+            ..watcher::Config::default()
+        };
         let mut streams = SelectAll::new();
         let cluster_wide = !served.namespaced;
         for (place, scope) in self.scopes.iter().enumerate() {

@@ -1,4 +1,6 @@
 //! The demo as people run it: the program, without a cluster, and the trace it prints.
+// Clippy takes only `#[test]` functions for tests, not what they share.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::HashMap;
 use std::process::{Command, Output, Stdio};
@@ -63,7 +65,7 @@ fn name(span: &Value) -> &str {
     span["name"].as_str().unwrap()
 }
 
-fn sorted<'text>(mut names: Vec<&'text str>) -> Vec<&'text str> {
+fn sorted(mut names: Vec<&str>) -> Vec<&str> {
     names.sort_unstable();
     names
 }

@@ -1,4 +1,6 @@
 //! The embedded Kubernetes API as its clients see it: through the `kube` client, and on the wire.
+// Clippy takes only `#[test]` functions for tests, not what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 

@@ -19,19 +19,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The same without the time of receipt in `tracestate`: whether a webhook or the patch of its job is first is not
-    /// for a scenario to say where both are on their way at once.
-    #[must_use]
-    pub fn without_receipts(mut self) -> Self {
-        let values = self.annotations.values_mut().flatten();
-        for (_, value) in values.filter(|(key, _)| key.ends_with("/tracestate")) {
-            if let Some((own, _receipt)) = value.split_once('-') {
-                *value = own.to_owned();
-            }
-        }
-        self
-    }
-
     /// All spans, in the canonical text.
     #[must_use]
     pub fn trace(&self) -> &str {

@@ -107,12 +107,12 @@ pub fn build(profile: &str) -> Result<PathBuf> {
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo build failed");
     let messages = String::from_utf8(output.stdout)?;
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let path = message.get("executable")?.as_str()?;
         Some(PathBuf::from(path))
     });
-    executables.last().context("cargo names no executable")
+    executables.next_back().context("cargo names no executable")
 }
 
 /// A command that inherits nothing of what configures an exporter or a cluster.

@@ -1,5 +1,8 @@
 //! Every scenario on the pure ground against its snapshot, and on the embedded API against the same one.
 
+// Clippy takes only `#[test]` functions for tests, not what they share.
+#![allow(clippy::expect_used)]
+
 use std::sync::LazyLock;
 
 use lighthouse_telemetry::embedded::Resource;

@@ -107,7 +107,7 @@ fn labels() -> Value {
     })
 }
 
-fn metadata(name: &str, uid: &str, owner: Value) -> Value {
+fn metadata(name: &str, uid: &str, owner: Option<Value>) -> Value {
     json!({
         "name": name,
         "namespace": "jx",
@@ -122,7 +122,7 @@ fn metadata(name: &str, uid: &str, owner: Value) -> Value {
             "pipeline.tekton.dev/release": "v0.65.1",
             "tekton.dev/ready": "READY",
         },
-        "ownerReferences": [owner],
+        "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
     })
 }
 
@@ -249,7 +249,7 @@ pub fn pod(events: usize) -> anyhow::Result<Case> {
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": metadata(name, uid, owner),
+        "metadata": metadata(name, uid, Some(owner)),
         "spec": {
             "nodeName": "gke-jx-default-pool-3f2a9c1b-x2v7",
             "restartPolicy": "Never",
@@ -311,13 +311,11 @@ fn event(place: usize, pod: &str, uid: &str) -> Value {
     } else {
         "containers"
     };
-    let mut involved = json!({
+    let of_container = (place > 0).then(|| format!("spec.{list}{{step-{container}}}"));
+    let involved = json!({
         "apiVersion": "v1", "kind": "Pod", "name": pod, "namespace": "jx", "uid": uid,
-        "resourceVersion": "183472901",
+        "resourceVersion": "183472901", "fieldPath": of_container,
     });
-    if place > 0 {
-        involved["fieldPath"] = Value::from(format!("spec.{list}{{step-{container}}}"));
-    }
     json!({
         "apiVersion": "v1",
         "kind": "Event",
@@ -405,7 +403,7 @@ pub fn pipeline_run() -> anyhow::Result<Case> {
     Case::new(vec![json!({
         "apiVersion": "tekton.dev/v1",
         "kind": "PipelineRun",
-        "metadata": metadata("acme-shop-pr-42-pr-x7k2p", "cccc9a52-1111-4222-8333-444455556666", owner),
+        "metadata": metadata("acme-shop-pr-42-pr-x7k2p", "cccc9a52-1111-4222-8333-444455556666", Some(owner)),
         "spec": {
             "params": parameters(),
             "pipelineSpec": {"tasks": tasks},
@@ -449,7 +447,7 @@ pub fn task_run() -> anyhow::Result<Case> {
     Case::new(vec![json!({
         "apiVersion": "tekton.dev/v1",
         "kind": "TaskRun",
-        "metadata": metadata("acme-shop-pr-42-pr-x7k2p-from-build-pack", "aaaa9a52-1111-4222-8333-444455556666", owner),
+        "metadata": metadata("acme-shop-pr-42-pr-x7k2p-from-build-pack", "aaaa9a52-1111-4222-8333-444455556666", Some(owner)),
         "spec": {
             "params": parameters(),
             "serviceAccountName": "tekton-bot",
@@ -469,12 +467,11 @@ pub fn task_run() -> anyhow::Result<Case> {
 
 /// A finished LighthouseJob of a pull request.
 pub fn lighthouse_job() -> anyhow::Result<Case> {
-    let mut metadata = metadata(
+    let metadata = metadata(
         "acme-shop-pr-42-pr-x7k2p",
         "bbbb9a52-1111-4222-8333-444455556666",
-        Value::Null,
+        None,
     );
-    metadata["ownerReferences"] = json!([]);
     Case::new(vec![json!({
         "apiVersion": "lighthouse.jenkins.io/v1alpha1",
         "kind": "LighthouseJob",
@@ -517,12 +514,11 @@ pub fn lighthouse_job() -> anyhow::Result<Case> {
 
 /// A finished PipelineActivity of three stages.
 pub fn pipeline_activity() -> anyhow::Result<Case> {
-    let mut metadata = metadata(
+    let metadata = metadata(
         "acme-shop-pr-42-1764",
         "dddd9a52-1111-4222-8333-444455556666",
-        Value::Null,
+        None,
     );
-    metadata["ownerReferences"] = json!([]);
     let stages: Value = (0..3)
         .map(|stage| {
             let steps: Value = NAMES

@@ -98,6 +98,7 @@ def record():
     cached_node = Image("docker.io/library/node:22.14-bookworm", 408_811_960)
     builder = Image("gcr.io/kaniko-project/executor:v1.23.2", 74_004_112, pull=3.918)
     helm = Image("docker.io/alpine/helm:3.17.1", 61_305_770, pull=1.604, waiting=0.83)
+    cached_helm = Image("docker.io/alpine/helm:3.17.1", 61_305_770)
     curl = Image("docker.io/curlimages/curl:8.12.1", 8_411_202, pull=0.796)
     browser = Image("registry.acme.example/ci/browser-tests:5.2.0", 1_284_112_093, pull=47.318, waiting=3.92)
 
@@ -106,7 +107,7 @@ def record():
         ("compile", cached_node, 21.5, 0), ("package", cached_node, 5.8, 0),
     ]
     image = [("context", cached_git, 2.3, 0), ("build-image", builder, 83.6, 0), ("push-image", cached_git, 11.4, 0)]
-    preview = [("template", helm, 5.1, 0), ("deploy", helm, 40.9, 0), ("smoke-test", curl, 13.2, 0)]
+    preview = [("template", helm, 5.1, 0), ("deploy", cached_helm, 40.9, 0), ("smoke-test", curl, 13.2, 0)]
     lint = [("git-clone", git, 3.8, 0), ("install", cached_node, 28.1, 0), ("lint", cached_node, 17.4, 0)]
     tests = [
         ("git-clone", cached_git, 4.0, 0), ("install", cached_node, 33.0, 0), ("seed-database", cached_node, 9.6, 0),

@@ -234,7 +234,7 @@ mod tests {
             spans in prop::collection::vec((0u64..100, 0u64..50, 0usize..8), 1..20)
         ) {
             let named: Vec<_> = spans.iter().enumerate().map(|(place, (start, length, parent))| {
-                let parent = (*parent < place).then(|| format!("s{parent}")).unwrap_or_default();
+                let parent = if *parent < place { format!("s{parent}") } else { String::new() };
                 (format!("s{place}"), parent, *start, start + length)
             }).collect();
             let covered = (0..200u64)

@@ -12,6 +12,10 @@ use super::object::Raw;
 
 /// What comes from a watch.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all items are events: a box each would be for nothing"
+)]
 pub enum Item {
     /// Something is there, has changed or is gone.
     Event(Event<Raw>),

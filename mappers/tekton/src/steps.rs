@@ -97,8 +97,6 @@ fn span(
         None => [kind, "/", name].concat(),
     };
     let terminated = &state.terminated;
-    let image = state.image.as_str();
-    let image = image.strip_prefix("docker-pullable://").unwrap_or(image);
     Span::new(
         tree.unused_key(key),
         if name.is_empty() { kind } else { name },
@@ -106,13 +104,19 @@ fn span(
     )
     .with(["tekton.", kind, ".name"].concat().as_str(), name)
     .with("k8s.container.name", &state.container)
-    .with(
-        "container.image.name",
-        image.split_once('@').map_or(image, |(name, _)| name),
-    )
+    .with("container.image.name", image_name(state.image.as_str()))
     .with("process.exit.code", terminated.exit_code)
     .with("tekton.reason", &terminated.reason)
     .with("tekton.termination_reason", &state.termination_reason)
+}
+
+/// The name in an `imageID`; one that was built on the node has a digest alone.
+fn image_name(id: &str) -> Option<&str> {
+    let image = id.strip_prefix("docker-pullable://").unwrap_or(id);
+    match image.split_once('@') {
+        Some((name, _digest)) => Some(name),
+        None => Some(image).filter(|image| !image.starts_with("sha256:")),
+    }
 }
 
 fn fail(span: &mut Span, step: &ContainerState<'_>) {

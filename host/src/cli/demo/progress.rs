@@ -28,7 +28,8 @@ impl Display {
             first,
             last,
             receiver,
-            terminal: io::stderr().is_terminal(),
+            terminal: io::stderr().is_terminal()
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
             changes: 0,
             milestone: String::new(),
             waiting: false,

@@ -464,6 +464,17 @@ fn steps_of_one_name_stay_apart() {
 }
 
 #[test]
+fn an_image_that_has_only_a_digest_has_no_name() {
+    let mut run = succeeded();
+    run["status"]["steps"][0]["imageID"] = json!("sha256:0123");
+    let tree = tree(&run);
+    assert_eq!(
+        text(child(&tree, "step/clone"), "container.image.name"),
+        None
+    );
+}
+
+#[test]
 fn a_bare_task_run_is_a_span() {
     let tree = super::tree(&json!({"kind": "TaskRun"}));
     assert_eq!(tree.main.name, "TaskRun");

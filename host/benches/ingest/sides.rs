@@ -1,0 +1,159 @@
+//! The two sides of the comparison. Each reads the whole stream once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use futures::StreamExt;
+use futures::stream::SelectAll;
+use kube::Api;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::watcher::{self, Event, watcher};
+use lighthouse_telemetry::config::Namespaces;
+use lighthouse_telemetry::health::Watches;
+use lighthouse_telemetry::kinds::Kinds;
+use lighthouse_telemetry::mappers::Mappers;
+use lighthouse_telemetry::metrics::Metrics;
+use lighthouse_telemetry::watch::{self, Room, Settings};
+use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::index::{self, Annotated, Effect, Fact, Fetched, Index};
+use lighthouse_telemetry_core::time::Time;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::canned::Canned;
+
+/// What came of the stream.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub mappings: usize,
+    pub spans: usize,
+}
+
+/// The watcher of kube alone: decodes and counts.
+pub async fn bare(canned: &Arc<Canned>, catalog: &Catalog) -> anyhow::Result<()> {
+    let client = canned.client();
+    let mut events = SelectAll::new();
+    for (_, source) in catalog.sources() {
+        let version = source
+            .versions
+            .first()
+            .context("a source names a version")?;
+        let kind = GroupVersionKind::gvk(&source.group, version, &source.kind);
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let config = watcher::Config {
+            field_selector: source.field_selector.clone(),
+            ..watcher::Config::default()
+        };
+        events.push(watcher(api, config).boxed());
+    }
+    let mut left = canned.changes;
+    while left > 0 {
+        match events.next().await.context("watchers do not end")?? {
+            Event::Apply(_) | Event::Delete(_) => left -= 1,
+            Event::Init | Event::InitApply(_) | Event::InitDone => {}
+        }
+    }
+    Ok(())
+}
+
+/// The host: the watches as they run in it, then index and mappers in the order in which it all happened.
+pub async fn ingest(canned: &Arc<Canned>, mappers: &Mappers) -> anyhow::Result<Outcome> {
+    let (sender, mut facts) = mpsc::channel(512);
+    let room = Room {
+        settings: Settings::of(Namespaces::All, None),
+        catalog: Arc::clone(&mappers.catalog),
+        kinds: Arc::new(Kinds::new(canned.client())),
+        facts: sender,
+        watches: Watches::default(),
+        metrics: Metrics::default(),
+    };
+    let stop = CancellationToken::new();
+    let watches = watch::start(&room, &stop);
+    let mut happened = Vec::with_capacity(canned.changes);
+    for (at, kind, body) in &canned.webhooks {
+        let webhook = mappers.catalog.webhook(kind, *at, body);
+        happened.push((*at, Fact::Webhook(webhook)));
+    }
+    let mut left = canned.changes;
+    while left > 0 {
+        let fact = facts.recv().await.context("the watches do not end")?;
+        // Streams of several kinds do not keep step when nothing slows them; in a cluster they do.
+        let (Fact::Applied(_, object) | Fact::Deleted(_, object)) = &fact else {
+            continue;
+        };
+        let at = canned.time(&object.resource_version);
+        happened.push((at.context("a resource version was recorded")?, fact));
+        left -= 1;
+    }
+    stop.cancel();
+    drop(watches);
+    happened.sort_by_key(|(at, _)| *at);
+    let mut host = Host {
+        index: Index::new(Arc::clone(&mappers.catalog), index::Settings::default()),
+        mappers,
+        wake_at: None,
+        outcome: Outcome::default(),
+    };
+    let mut now = Time::EPOCH;
+    for (at, fact) in happened {
+        host.wake(at);
+        host.observe(at, fact);
+        now = at;
+    }
+    let last = host.index.drain(now);
+    host.carry_out(now, last);
+    ensure!(host.outcome.spans > 0, "no span came of the stream");
+    ensure!(
+        host.index.counts().mapping_failures == 0,
+        "a mapping failed: {:?}",
+        host.index.counts()
+    );
+    Ok(host.outcome)
+}
+
+struct Host<'bench> {
+    index: Index,
+    mappers: &'bench Mappers,
+    wake_at: Option<Time>,
+    outcome: Outcome,
+}
+
+impl Host<'_> {
+    fn wake(&mut self, until: Time) {
+        while let Some(at) = self.wake_at.filter(|at| *at <= until) {
+            self.wake_at = None;
+            self.observe(at, Fact::Tick);
+        }
+    }
+
+    fn observe(&mut self, now: Time, fact: Fact) {
+        let effects = self.index.observe(now, fact);
+        self.carry_out(now, effects);
+    }
+
+    fn carry_out(&mut self, now: Time, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            let answer = match effect {
+                Effect::Map(request) => {
+                    self.outcome.mappings += 1;
+                    let mapped = self.mappers.map(&request);
+                    Fact::Mapped(request.ticket, mapped)
+                }
+                Effect::Annotate(annotate) => Fact::Annotated(annotate.object.uid, Annotated::Done),
+                Effect::Fetch(object) => Fact::Fetched(object, Fetched::Missing),
+                Effect::Export(spans) => {
+                    self.outcome.spans += spans.len();
+                    continue;
+                }
+                Effect::WakeAt(at) => {
+                    self.wake_at = Some(at);
+                    continue;
+                }
+            };
+            effects.extend(self.index.observe(now, answer));
+        }
+    }
+}
