@@ -24,15 +24,16 @@ fn main() -> anyhow::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     let mut table = Table::default();
     let mut row = |what, mapper: &Mapper, case: Case, target, enough| -> anyhow::Result<()> {
-        let (decode, map) = measure::both(&mut criterion, what, mapper, &case)?;
-        table.add(Row {
-            what,
-            bytes: case.bytes(),
-            decode,
-            map,
-            target,
-            enough,
-        });
+        if let Some((decode, map)) = measure::both(&mut criterion, what, mapper, &case)? {
+            table.add(Row {
+                what,
+                bytes: case.bytes(),
+                decode,
+                map,
+                target,
+                enough,
+            });
+        }
         Ok(())
     };
     let few = Some(30.0);

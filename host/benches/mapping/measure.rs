@@ -4,7 +4,7 @@ use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use criterion::Criterion;
 use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_engine::Mapper;
@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use crate::subjects::Case;
 
-/// Microseconds to decode a case's objects, and to map their projection in a fresh sandbox.
+/// Microseconds to decode a case's objects, and to map their projection in a fresh sandbox. None if the command line asks
+/// for other benches.
 pub fn both(
     criterion: &mut Criterion,
     what: &str,
     mapper: &Mapper,
     case: &Case,
-) -> anyhow::Result<(f64, f64)> {
+) -> anyhow::Result<Option<(f64, f64)>> {
     let subject = case.subject(mapper)?;
     match mapper.map(&subject)? {
         Outcome::Spans(trees) if !trees.is_empty() => {}
@@ -34,10 +35,7 @@ pub fn both(
         let mapped = mapper.map(black_box(&subject));
         black_box(&mapped);
     });
-    Ok((
-        decode.with_context(|| format!("{what}: decoding was not measured"))?,
-        map.with_context(|| format!("{what}: mapping was not measured"))?,
-    ))
+    Ok(decode.zip(map))
 }
 
 /// Microseconds of the fastest sample: what else the machine does can only add to a measurement.

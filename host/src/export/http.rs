@@ -121,16 +121,31 @@ impl Sender {
         if error.is_timeout() {
             return super::no_answer(self.timeout);
         }
+        let again = if error.is_builder() {
+            Again::Never
+        } else {
+            Again::Always
+        };
+        let error = error.without_url();
+        let mut message = super::chain(&error);
+        if speaks_no_http(&error) {
+            message
+                .push_str("; if it is an OTLP/gRPC receiver, set OTEL_EXPORTER_OTLP_PROTOCOL=grpc");
+        }
         Refused {
             cause: "connection".to_owned(),
-            again: if error.is_builder() {
-                Again::Never
-            } else {
-                Again::Always
-            },
-            message: super::chain(&error.without_url()),
+            message,
+            again,
         }
     }
+}
+
+/// Whether something answered that is no HTTP/1 server. Mostly a gRPC server, which speaks HTTP/2 from its first byte.
+fn speaks_no_http(error: &reqwest::Error) -> bool {
+    let first: &dyn std::error::Error = error;
+    std::iter::successors(Some(first), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper::Error>())
+        .any(hyper::Error::is_parse)
 }
 
 /// What a failed answer says: a `google.rpc.Status` by the OTLP specification, text by many receivers.
@@ -162,6 +177,8 @@ fn is_loopback(endpoint: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -176,6 +193,24 @@ mod tests {
         for endpoint in ["http://collector:4318", "http://10.0.0.1"] {
             assert!(!is_loopback(endpoint), "{endpoint}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_grpc_receiver_is_told_from_one_that_is_not_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut some = [0; 16];
+            stream.read_exact(&mut some).await.unwrap();
+            // An empty frame of settings: RFC 9113, section 3.4.
+            stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let post = || client.post(format!("http://{address}")).send();
+        assert!(speaks_no_http(&post().await.unwrap_err()));
+        // The listener has gone with its only connection.
+        assert!(!speaks_no_http(&post().await.unwrap_err()));
     }
 
     #[test]
