@@ -7,6 +7,9 @@ use lighthouse_telemetry::view;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::Value;
 
+/// By kind and name of an object: the annotations that the host set.
+pub type Annotations = BTreeMap<String, BTreeMap<String, String>>;
+
 /// What came of a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -14,8 +17,8 @@ pub struct Outcome {
     pub spans: usize,
     /// All of them, in the canonical text.
     trace: String,
-    /// By kind and name of the objects that still exist: the annotations that the host set.
-    pub annotations: BTreeMap<String, BTreeMap<String, String>>,
+    /// Of the objects that still exist.
+    pub annotations: Annotations,
 }
 
 impl Outcome {
@@ -27,16 +30,26 @@ impl Outcome {
 
     /// From the spans as a receiver gets them.
     #[must_use]
-    pub fn new(
-        spans: &[ResourceSpans],
-        annotations: BTreeMap<String, BTreeMap<String, String>>,
-    ) -> Self {
+    pub fn new(spans: &[ResourceSpans], annotations: Annotations) -> Self {
         Self {
             spans: count(spans),
             trace: view::snapshot(spans),
             annotations,
         }
     }
+}
+
+/// Annotations without the time of receipt in `tracestate`: whether a webhook or the patch of its job is first is not
+/// for a scenario to say where both are on their way at once.
+#[must_use]
+pub fn without_receipts(mut annotations: Annotations) -> Annotations {
+    let values = annotations.values_mut().flatten();
+    for (_, value) in values.filter(|(key, _)| key.ends_with("/tracestate")) {
+        if let Some((own, _receipt)) = value.split_once('-') {
+            *value = own.to_owned();
+        }
+    }
+    annotations
 }
 
 impl fmt::Display for Outcome {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::StreamExt;
@@ -28,6 +29,12 @@ use crate::canned::Canned;
 pub struct Outcome {
     pub mappings: usize,
     pub spans: usize,
+    /// Time in the watches: decoding and projecting.
+    pub watching: Duration,
+    /// Time in mappers.
+    pub mapping: Duration,
+    /// Time in all.
+    pub whole: Duration,
 }
 
 /// The watcher of kube alone: decodes and counts.
@@ -60,6 +67,7 @@ pub async fn bare(canned: &Arc<Canned>, catalog: &Catalog) -> anyhow::Result<()>
 
 /// The host: the watches as they run in it, then index and mappers in the order in which it all happened.
 pub async fn ingest(canned: &Arc<Canned>, mappers: &Mappers) -> anyhow::Result<Outcome> {
+    let start = Instant::now();
     let (sender, mut facts) = mpsc::channel(512);
     let room = Room {
         settings: Settings::of(Namespaces::All, None),
@@ -89,12 +97,16 @@ pub async fn ingest(canned: &Arc<Canned>, mappers: &Mappers) -> anyhow::Result<O
     }
     stop.cancel();
     drop(watches);
+    let watching = start.elapsed();
     happened.sort_by_key(|(at, _)| *at);
     let mut host = Host {
         index: Index::new(Arc::clone(&mappers.catalog), index::Settings::default()),
         mappers,
         wake_at: None,
-        outcome: Outcome::default(),
+        outcome: Outcome {
+            watching,
+            ..Outcome::default()
+        },
     };
     let mut now = Time::EPOCH;
     for (at, fact) in happened {
@@ -110,6 +122,7 @@ pub async fn ingest(canned: &Arc<Canned>, mappers: &Mappers) -> anyhow::Result<O
         "a mapping failed: {:?}",
         host.index.counts()
     );
+    host.outcome.whole = start.elapsed();
     Ok(host.outcome)
 }
 
@@ -139,7 +152,9 @@ impl Host<'_> {
             let answer = match effect {
                 Effect::Map(request) => {
                     self.outcome.mappings += 1;
+                    let start = Instant::now();
                     let mapped = self.mappers.map(&request);
+                    self.outcome.mapping += start.elapsed();
                     Fact::Mapped(request.ticket, mapped)
                 }
                 Effect::Annotate(annotate) => Fact::Annotated(annotate.object.uid, Annotated::Done),

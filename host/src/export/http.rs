@@ -206,6 +206,7 @@ mod tests {
             // An empty frame of settings: RFC 9113, section 3.4.
             stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
         });
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let post = || client.post(format!("http://{address}")).send();
         assert!(speaks_no_http(&post().await.unwrap_err()));

@@ -22,6 +22,9 @@ use crate::time::{Precision, Time};
 
 /// An object that changes all the time is mapped at most so often until it ends.
 const MAPPING_INTERVAL: Duration = Duration::from_secs(1);
+/// One that changes in nothing but what came along with it, mostly Events, has nothing to say that cannot wait for
+/// its own next change or its end. This often is for mappers that see an end in what came along.
+pub const ATTACHED_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Index {
     /// Asks for a mapping of an object that has changed: at once if the last is long enough ago.
@@ -32,10 +35,12 @@ impl Index {
         if subject.mapping.in_flight.is_some() || subject.is_mapped() {
             return;
         }
-        let due = subject
-            .mapping
-            .asked_at
-            .map_or(now, |at| at.plus(MAPPING_INTERVAL));
+        let interval = if subject.has_changed() {
+            MAPPING_INTERVAL
+        } else {
+            ATTACHED_INTERVAL
+        };
+        let due = subject.mapping.asked_at.map_or(now, |at| at.plus(interval));
         if due <= now {
             self.map_now(now, uid);
         } else {

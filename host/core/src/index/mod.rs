@@ -23,6 +23,7 @@ use std::time::Duration;
 
 pub use effect::{Annotate, Effect};
 pub use fact::{Annotated, Fact, Fetched, MapRequest, MappingFailure, SubjectId, Ticket, Webhook};
+pub use lifecycle::ATTACHED_INTERVAL;
 
 use self::event::Event;
 use self::intake::Unclaimed;

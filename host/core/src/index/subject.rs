@@ -64,6 +64,8 @@ pub(super) struct AttachedObject {
 pub(super) struct MappingState {
     /// Number of the input; grows with each change.
     pub(super) revision: u64,
+    /// Revision at which the object itself changed last, and not only what came along with it.
+    own_change: u64,
     /// The watch to be asked next, or whose mapper has claimed the object.
     pub(super) watch: Option<WatchId>,
     /// Revision of the mapping that was asked for and has not come back.
@@ -170,8 +172,14 @@ impl Subject {
         changed
     }
 
-    /// The input of the mapping has changed.
+    /// The object itself has changed for its mapper.
     pub(super) fn change(&mut self) {
+        self.change_input();
+        self.mapping.own_change = self.mapping.revision;
+    }
+
+    /// The input of the mapping has changed.
+    fn change_input(&mut self) {
         self.mapping.revision += 1;
         // A mapper that did not claim the object before may claim it now.
         if matches!(self.life, Life::NotOurs) {
@@ -189,7 +197,7 @@ impl Subject {
                 return false;
             }
             *known = object;
-            self.change();
+            self.change_input();
             return true;
         }
         let number = hash(&key.uid);
@@ -203,7 +211,7 @@ impl Subject {
         {
             self.omitted.insert(hash(&last.uid));
         }
-        self.change();
+        self.change_input();
         true
     }
 
@@ -241,6 +249,12 @@ impl Subject {
                 .collect(),
             omitted: self.omitted(),
         }))
+    }
+
+    /// Whether the object itself has changed since it was mapped.
+    pub(super) fn has_changed(&self) -> bool {
+        let mapped = self.mapping.mapped;
+        mapped.is_none_or(|mapped| mapped < self.mapping.own_change)
     }
 
     /// Whether the last mapping is of the newest input.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use lighthouse_telemetry_core::catalog::{Catalog, group_version, owners};
 use lighthouse_telemetry_core::index::{
-    Annotated, Effect, Fact, Fetched, Index, MapRequest, MappingFailure, Settings, SubjectId,
+    ATTACHED_INTERVAL, Annotated, Effect, Fact, Fetched, Index, MapRequest, MappingFailure,
+    Settings, SubjectId,
 };
 use lighthouse_telemetry_core::mapping::{Outcome, Subject};
 use lighthouse_telemetry_core::object::{Object, Owner, SourceId, SubjectName, Uid};
@@ -181,8 +182,8 @@ impl<M: Fn(&MapRequest) -> Result<Outcome, MappingFailure>> Run<M> {
                 .collect();
             self.observe(Fact::Relisted(source, present));
         }
-        // What came while a mapping was young is mapped again a second later.
-        self.now = self.now.plus(Duration::from_secs(2));
+        // What came while a mapping was young is mapped again some seconds later.
+        self.now = self.now.plus(ATTACHED_INTERVAL);
         self.observe(Fact::Tick);
         // What still runs is shown as if it ended here; what a mapper says of that is not reported.
         self.record = false;
