@@ -24,8 +24,3 @@ mod testing;
 pub mod view;
 pub mod watch;
 pub mod webhook;
-
-/// Most of what a mapping costs the host is small texts that come and go: with this allocator a third less than with
-/// that of glibc, and musl's is slower still.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
