@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::ser::{Serialize, Serializer};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// Longer strings are cut: 16 KiB. A mapper names things and counts them; it does not need a log.
@@ -91,9 +92,13 @@ impl Projection {
     /// [`TEXT_LIMIT`] bytes.
     #[must_use]
     pub fn apply(&self, value: &Value) -> String {
-        let mut text = String::with_capacity(512);
-        write(value, &self.root, 0, &mut text);
-        text
+        let selected = Selected {
+            value,
+            node: &self.root,
+            depth: 0,
+        };
+        // serde_json fails for keys that are no texts and where `Serialize` does: here are neither.
+        serde_json::to_string(&selected).unwrap_or_default()
     }
 }
 
@@ -158,61 +163,74 @@ fn segments(pointer: &str) -> Result<Vec<String>, PointerError> {
         .collect()
 }
 
-fn write(value: &Value, node: &Node, depth: usize, text: &mut String) {
-    if depth > DEPTH_LIMIT {
-        text.push_str("null");
-        return;
+/// A value as far as a node selects it.
+struct Selected<'a> {
+    value: &'a Value,
+    node: &'a Node,
+    depth: usize,
+}
+
+impl Selected<'_> {
+    fn below<'a>(&self, value: &'a Value, node: &'a Node) -> Selected<'a> {
+        Selected {
+            value,
+            node,
+            depth: self.depth + 1,
+        }
     }
-    match value {
-        Value::Object(members) => {
-            // Whether serde_json keeps members sorted depends on a feature that any crate may switch on.
-            let mut selected: Vec<_> = members
-                .iter()
-                .filter_map(|(key, member)| Some((key, member, node.below(key)?)))
-                .collect();
-            selected.sort_unstable_by_key(|(key, _, _)| *key);
-            text.push('{');
-            for (place, (key, member, below)) in selected.into_iter().enumerate() {
-                if place > 0 {
-                    text.push(',');
-                }
-                write_text(key, text);
-                text.push(':');
-                write(member, below, depth + 1, text);
-            }
-            text.push('}');
+
+    fn members<S: Serializer>(
+        &self,
+        members: &Map<String, Value>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        // Whether serde_json keeps members sorted depends on a feature that any crate may switch on.
+        let mut selected: Vec<_> = members
+            .iter()
+            .filter_map(|(key, member)| Some((key, self.below(member, self.node.below(key)?))))
+            .collect();
+        if !selected.is_sorted_by_key(|(key, _)| *key) {
+            selected.sort_unstable_by_key(|(key, _)| *key);
         }
-        Value::Array(elements) => {
-            text.push('[');
-            for (place, element) in elements.iter().enumerate() {
-                if place > 0 {
-                    text.push(',');
-                }
-                let below = if node.whole || node.members.is_empty() {
-                    if node.whole {
-                        Some(node)
-                    } else {
-                        node.every.as_deref()
-                    }
-                } else {
-                    node.below(&place.to_string())
-                };
-                match below {
-                    Some(below) => write(element, below, depth + 1, text),
-                    None => text.push_str("null"),
-                }
-            }
-            text.push(']');
-        }
-        Value::String(string) => write_text(cut(string), text),
-        Value::Null => text.push_str("null"),
-        Value::Bool(boolean) => text.push_str(if *boolean { "true" } else { "false" }),
-        Value::Number(number) => text.push_str(&number.to_string()),
+        serializer.collect_map(selected)
+    }
+
+    fn elements<S: Serializer>(
+        &self,
+        elements: &[Value],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let node = self.node;
+        let every = if node.whole {
+            Some(node)
+        } else {
+            node.every.as_deref()
+        };
+        let selected = elements.iter().enumerate().map(|(place, element)| {
+            let below = if node.whole || node.members.is_empty() {
+                every
+            } else {
+                node.below(&place.to_string())
+            };
+            // An element that is not selected stands as null, so that the others keep their places.
+            below.map(|below| self.below(element, below))
+        });
+        serializer.collect_seq(selected)
     }
 }
 
-fn write_text(string: &str, text: &mut String) {
-    text.push_str(&Value::from(string).to_string());
+impl Serialize for Selected<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.depth > DEPTH_LIMIT {
+            return serializer.serialize_unit();
+        }
+        match self.value {
+            Value::Object(members) => self.members(members, serializer),
+            Value::Array(elements) => self.elements(elements, serializer),
+            Value::String(string) => serializer.serialize_str(cut(string)),
+            other => other.serialize(serializer),
+        }
+    }
 }
 
 /// The string, or its beginning up to a character that starts within [`TEXT_LIMIT`] bytes.
