@@ -138,7 +138,7 @@ impl Catalog {
                             attachment: number(place),
                             relation: attachment.relation.clone(),
                             subject: subject.clone(),
-                            projection: Projection::of_object(fields).map_err(pointer)?,
+                            projection: Projection::of(fields).map_err(pointer)?,
                         };
                         self.source(&name, &attachment.source)?
                             .attachments

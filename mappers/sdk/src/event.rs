@@ -8,7 +8,9 @@ use crate::read::{Integer, Text, Time};
 use crate::record;
 
 /// All that [`Event`] reads: the fields of an attachment.
-pub const FIELDS: [&str; 13] = [
+pub const FIELDS: [&str; 15] = [
+    "/metadata/name",
+    "/metadata/creationTimestamp",
     "/involvedObject/fieldPath",
     "/reason",
     "/message",

@@ -10,7 +10,7 @@ use crate::contract::{
     SpanTree, Subject, Timestamp,
 };
 
-/// What the host adds to the declared fields of every object.
+/// What the host adds to the declared fields of every subject.
 const ALWAYS: [&str; 7] = [
     "/apiVersion",
     "/kind",
@@ -31,23 +31,21 @@ pub fn subject(
     attached: &[(u32, Value)],
 ) -> Object {
     let described = description.watches.get(watch as usize);
-    let project = |object: &Value, fields: Option<&Vec<String>>| {
-        let whole = Vec::new();
-        project_object(object, fields.unwrap_or(&whole)).to_string()
-    };
+    let fields = |fields: Option<&Vec<String>>| fields.cloned().unwrap_or_default();
+    let own = fields(described.map(|watch| &watch.fields));
     Object {
         watch,
-        json: project(object, described.map(|watch| &watch.fields)),
+        json: project_to(object, &own, &ALWAYS).to_string(),
         deleted: false,
         attached: attached
             .iter()
             .map(|(attachment, object)| {
-                let fields = described
+                let described = described
                     .and_then(|watch| watch.attachments.get(*attachment as usize))
                     .map(|attachment| &attachment.fields);
                 Attached {
                     attachment: *attachment,
-                    json: project(object, fields),
+                    json: project_to(object, &fields(described), &[]).to_string(),
                 }
             })
             .collect(),
@@ -212,10 +210,6 @@ fn replace(value: &mut Value, place: &mut usize, odd: u8) -> bool {
             .any(|member| replace(member, place, odd)),
         _ => false,
     }
-}
-
-fn project_object(object: &Value, fields: &[String]) -> Value {
-    project_to(object, fields, &ALWAYS)
 }
 
 fn project_to(object: &Value, fields: &[String], always: &[&str]) -> Value {

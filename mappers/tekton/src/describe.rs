@@ -111,7 +111,8 @@ const TASK_STEPS: [&str; 5] = [
 ];
 
 /// What is read of a TaskRun's Pod: the messages hold the true starts of the steps.
-const POD: [&str; 3] = [
+const POD: [&str; 4] = [
+    "/metadata/name",
     "/status/containerStatuses/*/name",
     "/status/containerStatuses/*/state/terminated/message",
     "/status/reason",
