@@ -65,8 +65,21 @@ pub async fn bare(canned: &Arc<Canned>, catalog: &Catalog) -> anyhow::Result<()>
     Ok(())
 }
 
+/// How fast the stream comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// All at once: what changes again within a second is mapped once.
+    Flood,
+    /// As it was recorded, over minutes: nearly every change is mapped.
+    Recorded,
+}
+
 /// The host: the watches as they run in it, then index and mappers in the order in which it all happened.
-pub async fn ingest(canned: &Arc<Canned>, mappers: &Mappers) -> anyhow::Result<Outcome> {
+pub async fn ingest(
+    canned: &Arc<Canned>,
+    mappers: &Mappers,
+    pace: Pace,
+) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let (sender, mut facts) = mpsc::channel(512);
     let room = Room {
@@ -108,12 +121,18 @@ pub async fn ingest(canned: &Arc<Canned>, mappers: &Mappers) -> anyhow::Result<O
             ..Outcome::default()
         },
     };
-    let mut now = Time::EPOCH;
+    let flood = happened.last().map_or(Time::EPOCH, |(at, _)| *at);
     for (at, fact) in happened {
-        host.wake(at);
-        host.observe(at, fact);
-        now = at;
+        let now = match pace {
+            Pace::Flood => flood,
+            Pace::Recorded => at,
+        };
+        host.wake(now);
+        host.observe(now, fact);
     }
+    // All that has ended is mapped for the last time and exported.
+    let now = flood.plus(Duration::from_secs(60));
+    host.wake(now);
     let last = host.index.drain(now);
     host.carry_out(now, last);
     ensure!(host.outcome.spans > 0, "no span came of the stream");
