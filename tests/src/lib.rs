@@ -3,9 +3,11 @@
 //! A scenario is a recording of webhooks and objects in `tests/scenarios`; what must come of it is a snapshot. The
 //! grounds are the pure index with the built-in mappers ([`pure`]), the whole host in process against the embedded
 //! Kubernetes API ([`embedded`]), and the unmodified binary against a real kube-apiserver with etcd ([`real`]).
-//! Nothing here knows what a trace should look like: that is for the snapshots alone.
+//! Nothing here knows what a trace should look like: that is for the snapshots alone, and for the rules that all traces
+//! must keep ([`conventions`]).
 
 pub mod cluster;
+pub mod conventions;
 pub mod embedded;
 pub mod namespace;
 pub mod outcome;

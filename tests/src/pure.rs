@@ -18,6 +18,7 @@ use lighthouse_telemetry_core::index::{
 use lighthouse_telemetry_core::object::{ObjectReference, SourceId};
 use lighthouse_telemetry_core::span::Span;
 use lighthouse_telemetry_core::time::Time;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::{Value, json};
 
 use crate::outcome::{Outcome, added_annotations, title};
@@ -57,12 +58,25 @@ struct Stored {
 /// # Errors
 /// If a step cannot be played.
 pub fn play(mappers: &Mappers, steps: &[Step]) -> Result<Outcome> {
+    taken(mappers, steps)?.finish()
+}
+
+/// Plays the steps in their order and gives the spans that came of them, as a receiver gets them.
+///
+/// # Errors
+/// If a step cannot be played.
+pub fn exported(mappers: &Mappers, steps: &[Step]) -> Result<Vec<ResourceSpans>> {
+    taken(mappers, steps)?.exported()
+}
+
+/// The ground after these steps.
+fn taken<'mappers>(mappers: &'mappers Mappers, steps: &[Step]) -> Result<Pure<'mappers>> {
     let mut ground = Pure::new(mappers);
     for (step, place) in steps.iter().zip(1..) {
         ground.step_to(step.at)?;
         ground.take(&step.what, place)?;
     }
-    ground.finish()
+    Ok(ground)
 }
 
 impl<'mappers> Pure<'mappers> {
@@ -128,7 +142,7 @@ impl<'mappers> Pure<'mappers> {
     /// # Errors
     /// If the index wants to be woken without end.
     pub fn finish(mut self) -> Result<Outcome> {
-        self.step_to(self.now.plus(AFTERWARDS))?;
+        let spans = self.exported()?;
         let annotations = self
             .objects
             .values()
@@ -139,8 +153,13 @@ impl<'mappers> Pure<'mappers> {
             })
             .filter(|(_, added)| !added.is_empty())
             .collect();
-        let request = export::encode(&self.spans);
-        Ok(Outcome::new(&request.resource_spans, annotations))
+        Ok(Outcome::new(&spans, annotations))
+    }
+
+    /// Lets the time pass that everything waits for, and gives all spans.
+    fn exported(&mut self) -> Result<Vec<ResourceSpans>> {
+        self.step_to(self.now.plus(AFTERWARDS))?;
+        Ok(export::encode(&self.spans).resource_spans)
     }
 
     fn applied(&mut self, given: &Value, version: u64, deleted: bool) -> Result<()> {

@@ -7,6 +7,9 @@ use lighthouse_telemetry::recording::{Happening, Recording};
 use lighthouse_telemetry_core::time::Time;
 use serde_json::Value;
 
+/// The folder of scenarios, below `tests`.
+const SCENARIOS: &str = "scenarios";
+
 /// A recording by name.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -45,6 +48,27 @@ pub enum What {
 }
 
 impl Scenario {
+    /// The scenarios in all folders, by folder and name.
+    ///
+    /// # Errors
+    /// If a folder cannot be read or holds none.
+    pub fn everywhere() -> Result<Vec<Self>> {
+        let mut folders = vec![SCENARIOS.to_owned()];
+        for entry in std::fs::read_dir(folder_of_tests().join(SCENARIOS))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let name = entry.file_name();
+                folders.push([SCENARIOS, "/", &name.to_string_lossy()].concat());
+            }
+        }
+        folders.sort();
+        let mut scenarios = Vec::new();
+        for folder in folders {
+            scenarios.extend(Self::all(&folder)?);
+        }
+        Ok(scenarios)
+    }
+
     /// The scenarios in a folder below `tests`, by name.
     ///
     /// # Errors
@@ -86,19 +110,7 @@ impl Scenario {
     pub fn steps(&self) -> Result<Vec<Step>> {
         let recording =
             Recording::parse(&self.text).with_context(|| format!("scenario {}", self.name))?;
-        let steps = recording.entries().iter().map(|entry| Step {
-            at: entry.at,
-            what: match &entry.happening {
-                Happening::Webhook(webhook) => What::Webhook {
-                    kind: webhook.kind.clone(),
-                    body: webhook.body.clone(),
-                    received: entry.at,
-                },
-                Happening::Applied(object) => What::Applied(object.clone()),
-                Happening::Deleted(object) => What::Deleted(object.clone()),
-            },
-        });
-        Ok(steps.collect())
+        Ok(steps(&recording))
     }
 
     /// The same scenario at another time: so many seconds later, wherever in it a time is written (RFC 3339, or the
@@ -111,6 +123,24 @@ impl Scenario {
             text: later(&self.text, seconds),
         }
     }
+}
+
+/// What happens in a recording, in order of time.
+#[must_use]
+pub fn steps(recording: &Recording) -> Vec<Step> {
+    let steps = recording.entries().iter().map(|entry| Step {
+        at: entry.at,
+        what: match &entry.happening {
+            Happening::Webhook(webhook) => What::Webhook {
+                kind: webhook.kind.clone(),
+                body: webhook.body.clone(),
+                received: entry.at,
+            },
+            Happening::Applied(object) => What::Applied(object.clone()),
+            Happening::Deleted(object) => What::Deleted(object.clone()),
+        },
+    });
+    steps.collect()
 }
 
 /// The folder of this crate.

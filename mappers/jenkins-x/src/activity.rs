@@ -1,7 +1,7 @@
 //! A PipelineActivity as a whole.
 
 use span_mapper_sdk::read;
-use span_mapper_sdk::url::without_credentials;
+use span_mapper_sdk::url::{self, without_credentials};
 use span_mapper_sdk::{
     Error, Object, Outcome, Owner, Parent, Span, SpanTree, Target, Timestamp, time,
 };
@@ -149,7 +149,7 @@ fn describe(activity: &Activity<'_>, span: &mut Span) {
     );
     span.set(
         "vcs.repository.url.full",
-        spec.git_url.get().and_then(without_credentials),
+        spec.git_url.get().and_then(url::repository),
     );
     span.set("vcs.ref.head.revision", &spec.last_commit);
     span.set("vcs.ref.base.revision", &spec.base);

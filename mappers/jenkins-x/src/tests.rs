@@ -152,10 +152,7 @@ fn a_release_has_its_stages_and_promotions() {
         ("pipeline.build", "1772445600123"),
         ("pipeline.context", "release"),
         ("event.guid", "guid"),
-        (
-            "vcs.repository.url.full",
-            "https://github.com/acme/shop.git",
-        ),
+        ("vcs.repository.url.full", "https://github.com/acme/shop"),
         ("vcs.ref.head.name", "main"),
         ("vcs.ref.head.revision", "bbbb"),
     ] {

@@ -67,7 +67,7 @@ impl Builder<'_, '_> {
             start,
         )
         .with("k8s.container.name", name)
-        .with("container.role", self.container.role.as_str())
+        .with("pod.container.role", self.container.role.as_str())
     }
 
     /// Adds a phase up to this time, from which the next one starts.

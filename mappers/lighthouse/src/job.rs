@@ -1,6 +1,6 @@
 //! A LighthouseJob as a tree of spans.
 
-use span_mapper_sdk::url::without_credentials;
+use span_mapper_sdk::url::{self, without_credentials};
 use span_mapper_sdk::{
     Error, EventKey, Object, Outcome, Parent, Remote, Span, SpanTree, read, time,
 };
@@ -148,8 +148,12 @@ fn describe(span: &mut Span, job: &LighthouseJob<'_>) {
     span.set("vcs.provider.name", provider::name(addresses));
     span.set("vcs.owner.name", &refs.owner);
     span.set("vcs.repository.name", &refs.repository);
-    let url = refs.link.get().or(refs.clone.get());
-    span.set("vcs.repository.url.full", url.and_then(without_credentials));
+    span.set(
+        "vcs.repository.url.full",
+        [&refs.link, &refs.clone]
+            .into_iter()
+            .find_map(|address| url::repository(address.as_str())),
+    );
     let Some(pull) = refs.pulls.first().filter(|_| refs.pulls.len() == 1) else {
         let head = if refs.pulls.is_empty() {
             "head"

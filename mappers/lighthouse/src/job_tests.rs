@@ -111,7 +111,7 @@ fn the_password_in_a_clone_address_stays_out() {
     let tree = tree(&job);
     assert_eq!(
         attributes(&tree.main.attributes)["vcs.repository.url.full"],
-        "https://github.com/Acme/Shop.git"
+        "https://github.com/Acme/Shop"
     );
     assert!(!format!("{tree:?}").contains("secret"));
 }

@@ -1,6 +1,6 @@
 //! The webhook as the root span of its event. When it ends is for the host to say: with the last job.
 
-use span_mapper_sdk::url::without_credentials;
+use span_mapper_sdk::url::{self, without_credentials};
 use span_mapper_sdk::{Error, Outcome, Parent, Span, SpanTree, Timestamp, Webhook, read};
 
 use crate::event_key::{self, Event, is_commit, short};
@@ -46,12 +46,9 @@ pub fn map(webhook: &Webhook) -> Result<Outcome, Error> {
         .with("vcs.repository.name", name)
         .with(
             "vcs.repository.url.full",
-            without_credentials(
-                addresses
-                    .into_iter()
-                    .find(|url| !url.is_empty())
-                    .unwrap_or_default(),
-            ),
+            [&repository.link, &repository.clone]
+                .into_iter()
+                .find_map(|address| url::repository(address.as_str())),
         );
     if webhook.kind == "push" {
         describe_push(&mut main, &payload);

@@ -136,6 +136,28 @@ fn a_push_names_its_commits() {
 }
 
 #[test]
+fn a_repository_is_not_where_its_commits_are_compared() {
+    let url = |link: &str, clone: &str| {
+        let mut body = json!({
+            "Ref": "refs/heads/main", "After": "cafe", "Repo": repository(),
+            "Compare": "https://github.com/Acme/Shop/compare/a...b",
+        });
+        body["Repo"]["Link"] = json!(link);
+        body["Repo"]["Clone"] = json!(clone);
+        let pushed = tree("push", None, &body);
+        attributes(&pushed.main.attributes)
+            .get("vcs.repository.url.full")
+            .cloned()
+    };
+    let ssh = "git@github.com:Acme/Shop.git";
+    assert_eq!(url("", ssh), None);
+    assert_eq!(
+        url(ssh, "https://github.com/Acme/Shop.git"),
+        Some(json!("https://github.com/Acme/Shop"))
+    );
+}
+
+#[test]
 fn a_comment_on_a_pull_request_is_told_from_one_on_an_issue() {
     let comment = |is_pull_request: Value| {
         json!({

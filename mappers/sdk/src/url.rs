@@ -12,6 +12,21 @@ pub fn without_credentials(url: &str) -> Option<String> {
     Some([scheme, "://", rest].concat())
 }
 
+/// The address of a repository for a browser, as `vcs.repository.url.full` has it: by HTTP, without user name and
+/// password, and without the extension `.git`. `None` for any other address.
+#[must_use]
+pub fn repository(url: &str) -> Option<String> {
+    let url = without_credentials(url)?;
+    let (scheme, rest) = url.split_once("://")?;
+    let is_http = ["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
+    let address = rest.trim_end_matches('/');
+    let address = address.strip_suffix(".git").unwrap_or(address);
+    (is_http && !address.is_empty())
+        .then(|| [&scheme.to_ascii_lowercase(), "://", address].concat())
+}
+
 /// The host of a URL or of `user@host:path`, without the port.
 #[must_use]
 pub fn host(address: &str) -> Option<&str> {
@@ -43,6 +58,32 @@ mod tests {
             Some("https://github.com/a/b.git")
         );
         assert_eq!(without("git@github.com:a/b.git"), None);
+    }
+
+    #[test]
+    fn a_repository_has_the_address_that_a_browser_opens() {
+        let page = Some("https://github.com/a/b");
+        for url in [
+            "https://github.com/a/b",
+            "https://github.com/a/b/",
+            "https://github.com/a/b.git",
+            "https://github.com/a/b.git/",
+            "HTTPS://bot:secret@github.com/a/b.git",
+        ] {
+            assert_eq!(repository(url).as_deref(), page, "{url}");
+        }
+        assert_eq!(
+            repository("http://gitea:3000/a/b.github").as_deref(),
+            Some("http://gitea:3000/a/b.github")
+        );
+        for url in [
+            "ssh://git@github.com/a/b.git",
+            "git@github.com:a/b",
+            "https://",
+            "",
+        ] {
+            assert_eq!(repository(url), None, "{url}");
+        }
     }
 
     #[test]

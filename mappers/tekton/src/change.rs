@@ -5,7 +5,7 @@
 
 use span_mapper_sdk::Span;
 use span_mapper_sdk::object::Metadata;
-use span_mapper_sdk::url::without_credentials;
+use span_mapper_sdk::url;
 
 use crate::param;
 use crate::resource::PipelineRun;
@@ -47,9 +47,13 @@ pub fn describe(run: &PipelineRun<'_>, span: &mut Span) {
     let clone = metadata
         .annotations
         .text("lighthouse.jenkins-x.io/cloneURI");
-    if let Some(url) = clone.or(param("REPO_URL")).and_then(without_credentials) {
-        span.set("vcs.repository.url.full", url);
-    }
+    span.set(
+        "vcs.repository.url.full",
+        [clone, param("REPO_URL")]
+            .into_iter()
+            .flatten()
+            .find_map(url::repository),
+    );
 
     let base = param("PULL_BASE_REF").filter(|name| !name.is_empty());
     let base_revision = param("PULL_BASE_SHA").or(labels.text("lighthouse.jenkins-x.io/baseSHA"));

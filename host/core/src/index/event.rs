@@ -12,7 +12,7 @@ use super::resolve::Missing;
 use super::schedule::Deadline;
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
-use crate::mapping::{Attribute, SpanKind, SpanStatus, SpanTree};
+use crate::mapping::{Attribute, AttributeValue, SpanKind, SpanStatus, SpanTree};
 use crate::marks;
 use crate::object::Uid;
 use crate::span::{Dropped, Resource, Scope, Span};
@@ -22,6 +22,11 @@ use crate::time::Time;
 const ROOT_NAME: &str = "LighthouseEvent";
 /// Service of such a root.
 const ROOT_SERVICE: &str = "WebHookEvent";
+
+/// Class of an error. <https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/>
+const ERROR_TYPE: &str = "error.type";
+/// Its value where there is no better one.
+const UNKNOWN_ERROR: &str = "_OTHER";
 
 /// An exported event is remembered so long, so that a late job does not export its root again.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
@@ -52,7 +57,8 @@ struct WebhookRoot {
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) created: Time,
-    pub(super) failed: bool,
+    /// The class of its error, if it failed.
+    pub(super) error_type: Option<String>,
     /// Its end, once it is exported.
     pub(super) end: Option<Time>,
 }
@@ -118,7 +124,7 @@ impl Index {
             .entry(Uid::clone(uid))
             .and_modify(|known| {
                 known.created = job.created;
-                known.failed = job.failed;
+                known.error_type.clone_from(&job.error_type);
             })
             .or_insert(job);
     }
@@ -286,14 +292,41 @@ fn root(key: &TraceKey, event: &Event, cluster_name: Option<&str>) -> Vec<Span> 
             )]
         }
     };
-    let failed = event.jobs.values().filter(|job| job.failed).count();
     if let Some(root) = spans.first_mut()
-        && failed > 0
         && root.status == SpanStatus::Unset
     {
-        root.status = SpanStatus::Error(format!("{failed} of {} jobs failed", event.jobs.len()));
+        fail_with_jobs(root, event);
     }
     spans
+}
+
+/// Marks a root as failed if jobs of its event did: with the class of their errors, if it is one and the same.
+fn fail_with_jobs(root: &mut Span, event: &Event) {
+    let jobs = event.jobs.values();
+    let failed: Vec<_> = jobs.filter_map(|job| job.error_type.as_deref()).collect();
+    let Some(first) = failed.first() else {
+        return;
+    };
+    let same = failed.iter().all(|error_type| error_type == first);
+    let error_type = if same { first } else { UNKNOWN_ERROR };
+    root.attributes
+        .retain(|attribute| attribute.key != ERROR_TYPE);
+    root.attributes.push(Attribute::new(ERROR_TYPE, error_type));
+    let (failed, all) = (failed.len(), event.jobs.len());
+    root.status = SpanStatus::Error(format!("{failed} of {all} jobs failed"));
+}
+
+/// The class of the error that a run ended with, if it failed.
+pub(super) fn error_type(tree: &SpanTree) -> Option<String> {
+    if !matches!(tree.main.status, SpanStatus::Error(_)) {
+        return None;
+    }
+    let mut attributes = tree.main.attributes.iter();
+    let told = attributes.find_map(|attribute| match &attribute.value {
+        AttributeValue::Text(text) if attribute.key == ERROR_TYPE => Some(text.as_str()),
+        _ => None,
+    });
+    Some(told.unwrap_or(UNKNOWN_ERROR).to_owned())
 }
 
 /// A span that stands for something never seen.

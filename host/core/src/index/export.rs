@@ -7,7 +7,8 @@ use super::Index;
 use super::assemble::{self, Assembly, Bounds};
 use super::effect::Effect;
 use super::event::Job;
-use super::lifecycle::{is_failed, keys};
+use super::event::error_type;
+use super::lifecycle::keys;
 use super::resolve::{Place, Resolution, Want};
 use super::schedule::Deadline;
 use super::subject::{Adopter, Finished, Life, Run, Subject};
@@ -90,7 +91,7 @@ impl Index {
                 job = place.event.clone().map(|key| {
                     let job = Job {
                         created: created.min(bounds.start),
-                        failed: is_failed(&run.tree),
+                        error_type: error_type(&run.tree),
                         end: Some(bounds.end),
                     };
                     (key, job)

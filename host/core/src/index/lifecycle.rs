@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Index;
 use super::assemble::Bounds;
 use super::effect::Effect;
-use super::event::Job;
+use super::event::{Job, error_type};
 use super::fact::{MapRequest, SubjectId, Ticket};
 use super::resolve::{Place, Resolution, Want};
 use super::schedule::Deadline;
@@ -267,7 +267,7 @@ impl Index {
                     missing,
                     Job {
                         created: created.min(run.tree.main.start.time),
-                        failed: is_failed(&run.tree),
+                        error_type: error_type(&run.tree),
                         end: None,
                     },
                 ));
@@ -328,10 +328,6 @@ fn event_of(resolution: &Resolution) -> Option<&TraceKey> {
         Resolution::Resolved(place) => place.event.as_ref(),
         Resolution::Pending(_) | Resolution::Unrelated => None,
     }
-}
-
-pub(super) fn is_failed(tree: &SpanTree) -> bool {
-    matches!(tree.main.status, SpanStatus::Error(_))
 }
 
 /// Keys of the child spans that other objects may hang under.

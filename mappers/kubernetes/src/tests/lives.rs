@@ -53,7 +53,7 @@ fn a_pull_says_how_long_it_took_and_waited() {
     assert_eq!(
         attributes(&pull.attributes),
         json!({
-            "k8s.container.name": "prepare", "container.role": "init",
+            "k8s.container.name": "prepare", "pod.container.role": "init",
             "container.image.name": "example/entrypoint", "container.image.tags": ["1"],
             "image.pull.duration": 1.5, "image.pull.waiting": 0.5, "image.size": 2048,
         })
@@ -61,7 +61,7 @@ fn a_pull_says_how_long_it_took_and_waited() {
     assert_eq!(
         attributes(&child(&tree, "run/step-test").attributes),
         json!({
-            "k8s.container.name": "step-test", "container.role": "app", "container.id": "c0ffee",
+            "k8s.container.name": "step-test", "pod.container.role": "app", "container.id": "c0ffee",
             "container.image.name": "example/tool", "container.image.tags": ["1"],
             "k8s.container.restart_count": 0, "exit-code": 0, "process.exit.code": 0, "reason": "Completed",
         })
@@ -276,7 +276,7 @@ fn a_sidecar_is_killed_in_the_end_and_that_is_no_failure() {
     state["finishedAt"] = json!(at(31));
     let tree = Case::new(object).tree();
     let run = child(&tree, "run/prepare");
-    assert_eq!(attributes(&run.attributes)["container.role"], "sidecar");
+    assert_eq!(attributes(&run.attributes)["pod.container.role"], "sidecar");
     assert!(!run.has_failed());
     assert_eq!(tree.main.status, SpanStatus::Unset);
     assert_eq!(tree.main.end.map(after), Some(31.0));

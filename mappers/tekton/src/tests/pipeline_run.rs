@@ -93,10 +93,7 @@ fn a_pipeline_run_is_the_pipeline_run_of_the_conventions() {
         ("event.guid", "f3a1b2c0-1607-11f1-8f0e-6d5c4b3a2910"),
         ("vcs.owner.name", "acme"),
         ("vcs.repository.name", "shop"),
-        (
-            "vcs.repository.url.full",
-            "https://github.com/acme/shop.git",
-        ),
+        ("vcs.repository.url.full", "https://github.com/acme/shop"),
         ("vcs.change.id", "12"),
         ("vcs.ref.head.name", "refs/pull/12/head"),
         ("vcs.ref.head.revision", "bbbb"),

@@ -1,6 +1,7 @@
 //! One case each of what can happen to an object.
 
 use super::*;
+use crate::mapping::AttributeValue;
 use crate::marks;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -326,6 +327,40 @@ fn a_failed_job_fails_the_root() {
         world.root("g").status,
         SpanStatus::Error("1 of 2 jobs failed".to_owned())
     );
+}
+
+/// `error.type` of the root of an event with jobs that fail so.
+fn error_type_of_the_root(classes: &[Option<&str>]) -> Vec<AttributeValue> {
+    let mut world = World::new();
+    for (number, class) in classes.iter().enumerate() {
+        let mut bad = job(&format!("bad-{number}"), "g", Some(5));
+        bad["spec"]["error"] = true.into();
+        if let Some(class) = class {
+            bad["spec"]["errorType"] = (*class).into();
+        }
+        world.apply(&bad);
+    }
+    world.apply(&job("good", "g", Some(5)));
+    world.pass(MINUTE);
+    let root = world.root("g");
+    let attributes = root.attributes.iter();
+    attributes
+        .filter(|attribute| attribute.key == "error.type")
+        .map(|attribute| attribute.value.clone())
+        .collect()
+}
+
+#[test]
+fn a_root_fails_with_the_class_of_its_jobs() {
+    let class = |classes: &[Option<&str>]| error_type_of_the_root(classes);
+    assert_eq!(class(&[]), []);
+    assert_eq!(class(&[Some("failure")]), ["failure".into()]);
+    assert_eq!(
+        class(&[Some("failure"), Some("failure")]),
+        ["failure".into()]
+    );
+    assert_eq!(class(&[Some("failure"), Some("error")]), ["_OTHER".into()]);
+    assert_eq!(class(&[None]), ["_OTHER".into()]);
 }
 
 #[test]

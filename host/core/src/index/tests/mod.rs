@@ -149,6 +149,11 @@ fn map(subject: &Subject) -> Result<Outcome, MappingFailure> {
     if spec["error"] == true {
         tree.main.status = SpanStatus::Error("told to".to_owned());
     }
+    if let Some(class) = spec["errorType"].as_str() {
+        tree.main.status = SpanStatus::Error("told to".to_owned());
+        let attribute = Attribute::new("error.type", class);
+        tree.main.attributes.push(attribute);
+    }
     let annotation = |key: &str| value["metadata"]["annotations"][key].as_str();
     if let Some(guid) = spec["guid"].as_str() {
         if let Some(traceparent) = annotation("traceparent") {
