@@ -291,7 +291,12 @@ fn root(key: &TraceKey, event: &Event, cluster_name: Option<&str>) -> Vec<Span> 
         && failed > 0
         && root.status == SpanStatus::Unset
     {
-        root.status = SpanStatus::Error(format!("{failed} of {} jobs failed", event.jobs.len()));
+        let what = match event.missing {
+            Some(_) => "children",
+            None => "jobs",
+        };
+        let all = event.jobs.len();
+        root.status = SpanStatus::Error(format!("{failed} of {all} {what} failed"));
     }
     spans
 }
