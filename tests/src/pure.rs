@@ -20,7 +20,7 @@ use lighthouse_telemetry_core::span::Span;
 use lighthouse_telemetry_core::time::Time;
 use serde_json::{Value, json};
 
-use crate::outcome::{Outcome, added_annotations, title};
+use crate::outcome::{Outcome, added_annotations, counted, title};
 use crate::scenario::{Step, What};
 
 /// More steps than any scenario needs: an index that wants to be woken for ever is caught.
@@ -63,6 +63,20 @@ pub fn play(mappers: &Mappers, steps: &[Step]) -> Result<Outcome> {
         ground.take(&step.what, place)?;
     }
     ground.finish()
+}
+
+/// How many spans are exported when the time comes of the step after these.
+///
+/// # Errors
+/// If a step cannot be played.
+pub fn exported_until(mappers: &Mappers, steps: &[Step], time: Time) -> Result<usize> {
+    let mut ground = Pure::new(mappers);
+    for (step, place) in steps.iter().zip(1..) {
+        ground.step_to(step.at)?;
+        ground.take(&step.what, place)?;
+    }
+    ground.step_to(time)?;
+    Ok(ground.spans.len())
 }
 
 impl<'mappers> Pure<'mappers> {
@@ -140,7 +154,8 @@ impl<'mappers> Pure<'mappers> {
             .filter(|(_, added)| !added.is_empty())
             .collect();
         let request = export::encode(&self.spans);
-        Ok(Outcome::new(&request.resource_spans, annotations))
+        let counted = counted(&self.index.counts());
+        Ok(Outcome::new(&request.resource_spans, annotations, counted))
     }
 
     fn applied(&mut self, given: &Value, version: u64, deleted: bool) -> Result<()> {
