@@ -62,7 +62,8 @@ fn look_at(spans: &[Value]) -> (Vec<String>, usize) {
         let phases = spans.iter().filter(|span| text(span, "parent") == id);
         let mut of_containers: BTreeMap<&str, Vec<Range>> = BTreeMap::new();
         for phase in phases.clone() {
-            if let Some((_, container)) = text(phase, "name").split_once(" step-") {
+            let container = phase.pointer("/attributes/k8s.container.name");
+            if let Some(container) = container.and_then(Value::as_str) {
                 of_containers
                     .entry(container)
                     .or_default()
@@ -80,7 +81,9 @@ fn look_at(spans: &[Value]) -> (Vec<String>, usize) {
                 if let [(_, end), (start, _)] = pair
                     && start < end
                 {
-                    wrong.push(format!("{container}: one until {end}, the next from {start}"));
+                    wrong.push(format!(
+                        "{container}: one until {end}, the next from {start}"
+                    ));
                 }
             }
         }
@@ -103,7 +106,9 @@ fn the_phases_of_a_pod_follow_each_other_without_a_gap() {
             let spans = trace.get("spans").and_then(Value::as_array);
             let (found, looked_at) = look_at(spans.map_or(&[], Vec::as_slice));
             pods += looked_at;
-            let found = found.iter().map(|what| format!("{}: {what}", scenario.name));
+            let found = found
+                .iter()
+                .map(|what| format!("{}: {what}", scenario.name));
             wrong.extend(found);
         }
     }
