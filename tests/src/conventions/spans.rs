@@ -50,11 +50,18 @@ fn check_status(exported: Exported<'_>, faults: &mut FaultsAt<'_>) {
                 faults.of(ERROR_TYPE, "is set without a status of error");
             }
         }
-        StatusCode::Error => {
-            if error_type.is_none() {
-                faults.of(ERROR_TYPE, "is missing, the status being error");
+        StatusCode::Error => match error_type {
+            None => faults.of(ERROR_TYPE, "is missing, the status being error"),
+            // "The error.type SHOULD be predictable, and SHOULD have low cardinality": one word, no sentence.
+            Some(class)
+                if !class
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') =>
+            {
+                faults.of(ERROR_TYPE, format!("is {class:?}, which is no class"));
             }
-        }
+            Some(_) => {}
+        },
     }
 }
 

@@ -282,6 +282,41 @@ mod tests {
         assert_eq!(tables().faults(), Vec::<String>::new());
     }
 
+    /// What stands between backticks, `{a,b}` told one by one.
+    fn named_in(text: &str) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for quoted in text
+            .lines()
+            .flat_map(|line| line.split('`').skip(1).step_by(2))
+        {
+            match quoted.split_once('{').and_then(|(before, rest)| {
+                let (parts, after) = rest.split_once('}')?;
+                Some((before, parts, after))
+            }) {
+                Some((before, parts, after)) => {
+                    names.extend(parts.split(',').map(|part| [before, part, after].concat()))
+                }
+                None => {
+                    names.insert(quoted.to_owned());
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn the_reference_names_all_attributes_of_our_own() {
+        let reference = folder_of_tests().join("../docs/spans.md");
+        let named = named_in(&std::fs::read_to_string(reference).unwrap());
+        let own = tables().own.attributes.into_keys();
+        let missing: Vec<_> = own.filter(|name| !named.contains(name)).collect();
+        assert_eq!(missing, Vec::<String>::new());
+        assert_eq!(
+            named_in("| `a.{b,c}`, `d` |\n`e"),
+            ["a.b", "a.c", "d", "e"].map(str::to_owned).into()
+        );
+    }
+
     #[test]
     fn a_name_in_a_namespace_of_the_conventions_needs_a_reason() {
         let mut tables = tables();

@@ -370,6 +370,11 @@ fn an_error_has_a_class_and_nothing_else_has() {
         fault_of_text("error.type", "Error"),
         "error.type: is set without a status of error"
     );
+    let sentence = text("error.type", "exited with code 2");
+    assert_eq!(
+        fault(failed(span("s", vec![sentence]))),
+        "error.type: is \"exited with code 2\", which is no class"
+    );
     let status = |code: StatusCode, message: &str| Span {
         status: Some(Status {
             code: code.into(),
