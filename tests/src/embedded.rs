@@ -15,9 +15,9 @@ use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry::run::{self, Drained, Progress, Running};
 use lighthouse_telemetry_core::time::Time;
 
-use crate::outcome::{Outcome, added_annotations, title};
+use crate::outcome::{Outcome, added_annotations, scrape, title};
 use crate::process::KEY;
-use crate::scenario::{Step, What};
+use crate::scenario::{Scenario, What};
 use crate::webhook;
 
 /// For the host to become quiet.
@@ -34,13 +34,26 @@ struct Ground<'mappers> {
     facts: u64,
 }
 
-/// Plays the steps in their order and gives what came of them.
+/// Plays a scenario and gives what came of it.
 ///
 /// # Errors
 /// If the host does not start, refuses a webhook or does not become quiet.
-pub async fn play(mappers: &Mappers, resources: Vec<Resource>, steps: &[Step]) -> Result<Outcome> {
+pub async fn play(
+    mappers: &Mappers,
+    resources: Vec<Resource>,
+    scenario: &Scenario,
+) -> Result<Outcome> {
+    let steps = scenario.steps()?;
     let first = steps.first().context("no step")?.at;
+    let (before, steps) = steps.split_at(scenario.before_start()?);
     let server = Server::start_with(resources).await?;
+    let mut objects = BTreeMap::new();
+    for step in before {
+        if let What::Applied(object) = &step.what {
+            server.apply(object.clone())?;
+            objects.insert(title(object), object.clone());
+        }
+    }
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
     let clock = Clock::stepped(first);
     let exporter = export::start(export::Settings {
@@ -66,10 +79,8 @@ pub async fn play(mappers: &Mappers, resources: Vec<Resource>, steps: &[Step]) -
         facts: 0,
     };
     ground.quiet().await?;
-    let mut objects = BTreeMap::new();
     for step in steps {
-        ground.clock.step_to(step.at);
-        ground.quiet().await?;
+        ground.pass(step.at).await?;
         match &step.what {
             What::Webhook { kind, body, .. } => {
                 let wanted = mappers.catalog.webhook(kind, step.at, body).subject_of;
@@ -92,7 +103,7 @@ pub async fn play(mappers: &Mappers, resources: Vec<Resource>, steps: &[Step]) -
         }
         ground.quiet().await?;
     }
-    ground.pass(AFTERWARDS).await?;
+    ground.pass(ground.clock.now().plus(AFTERWARDS)).await?;
 
     let mut annotations = BTreeMap::new();
     for (title, object) in objects {
@@ -102,15 +113,15 @@ pub async fn play(mappers: &Mappers, resources: Vec<Resource>, steps: &[Step]) -
             annotations.insert(title, added);
         }
     }
+    let counted = scrape(ground.running.admin_address).await?;
     let drained = ground.running.stop().await;
     ensure!(drained == Drained::default(), "left behind: {drained:?}");
-    Ok(Outcome::new(&receiver.spans(), annotations))
+    Ok(Outcome::new(&receiver.spans(), annotations, counted))
 }
 
 impl Ground<'_> {
-    /// Lets time pass, no further at once than the host wants to be woken.
-    async fn pass(&self, duration: Duration) -> Result<()> {
-        let end = self.clock.now().plus(duration);
+    /// Lets time pass until then, no further at once than the host wants to be woken.
+    async fn pass(&self, end: Time) -> Result<()> {
         while self.clock.now() < end {
             let wake = self.running.progress().borrow().wake_at;
             self.clock.step_to(wake.map_or(end, |wake| wake.min(end)));

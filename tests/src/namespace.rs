@@ -27,8 +27,8 @@ struct Written {
     state: Value,
     uid: String,
     created: Value,
-    /// Set by the server when the object was deleted.
-    deletion: Option<Value>,
+    /// When the object was asked to be deleted, and how much grace there was, as the server wrote it.
+    deletion: Value,
     deleted: bool,
 }
 
@@ -74,16 +74,30 @@ impl Namespace {
     /// # Errors
     /// If the server refuses.
     pub async fn delete(&mut self, object: &Value) -> Result<()> {
-        let path = self.path(object)?;
-        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0});
-        let answer = request(&self.client, "DELETE", &path, Some(&options)).await?;
         let alias = string(object, "/metadata/uid")?;
+        let written = self.objects.get(&alias);
+        if written.context("deleted before it was created")?.deleted {
+            return Ok(());
+        }
+        self.request_deletion(&alias, object, 0).await
+    }
+
+    /// Asks for the object to be deleted after so many seconds of grace.
+    async fn request_deletion(&mut self, alias: &str, object: &Value, grace: i64) -> Result<()> {
+        let path = self.path(object)?;
+        let options =
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": grace});
+        let answer = request(&self.client, "DELETE", &path, Some(&options)).await?;
         let written = self
             .objects
-            .get_mut(&alias)
+            .get_mut(alias)
             .context("deleted before it was created")?;
-        written.deleted = true;
-        written.deletion = answer.pointer("/metadata/deletionTimestamp").cloned();
+        written.deleted = grace == 0;
+        for key in DELETION {
+            if let Some(value) = answer.pointer(&format!("/metadata/{key}")) {
+                json_patch::merge(&mut written.deletion, &json!({key: value}));
+            }
+        }
         Ok(())
     }
 
@@ -97,6 +111,9 @@ impl Namespace {
         let mut object = self.translated(object)?;
         let metadata = object.pointer_mut("/metadata").context("no metadata")?;
         json_patch::merge(metadata, &json!({"creationTimestamp": written.created}));
+        if is_terminating(metadata) {
+            json_patch::merge(metadata, &written.deletion);
+        }
         Ok(object)
     }
 
@@ -107,12 +124,10 @@ impl Namespace {
     pub fn as_deleted(&self, object: &Value) -> Result<Value> {
         let mut served = self.as_served(object)?;
         let alias = string(object, "/metadata/uid")?;
-        let deletion = self
-            .objects
-            .get(&alias)
-            .and_then(|written| written.deletion.as_ref());
-        if let (Some(time), Some(metadata)) = (deletion, served.pointer_mut("/metadata")) {
-            json_patch::merge(metadata, &json!({"deletionTimestamp": time}));
+        if let (Some(written), Some(metadata)) =
+            (self.objects.get(&alias), served.pointer_mut("/metadata"))
+        {
+            json_patch::merge(metadata, &written.deletion);
         }
         Ok(served)
     }
@@ -146,7 +161,7 @@ impl Namespace {
             state: object.clone(),
             uid: string(&created, "/metadata/uid")?,
             created: json!(string(&created, "/metadata/creationTimestamp")?),
-            deletion: None,
+            deletion: json!({}),
             deleted: false,
         };
         self.objects.insert(alias, written);
@@ -160,6 +175,19 @@ impl Namespace {
         let written = self.objects.get(alias).context("never written")?;
         let before = self.translated(&written.state)?;
         let mut patch = difference(&before, &self.translated(object)?);
+        if let Some(metadata) = patch.get_mut("metadata")
+            && is_terminating(metadata)
+        {
+            let grace = metadata.get("deletionGracePeriodSeconds");
+            let grace = grace.and_then(Value::as_i64).unwrap_or_default();
+            self.request_deletion(alias, object, grace).await?;
+            for key in DELETION {
+                json_patch::merge(metadata, &json!({key: null}));
+            }
+            if metadata.as_object().is_some_and(Map::is_empty) {
+                patch.remove("metadata");
+            }
+        }
         let status = patch.remove("status");
         let node = patch
             .get("spec")
@@ -242,6 +270,13 @@ impl Namespace {
         }
         Ok(object)
     }
+}
+
+/// Those of an object that was asked to be deleted.
+const DELETION: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
+
+fn is_terminating(metadata: &Value) -> bool {
+    metadata.get("deletionTimestamp").is_some()
 }
 
 /// The JSON merge patch (RFC 7396) that makes `after` of `before`.

@@ -2,13 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
+use anyhow::{Context, Result};
 use lighthouse_telemetry::view;
+use lighthouse_telemetry_core::index::Counts;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::Value;
 
 /// By kind and name of an object: the annotations that the host set.
 pub type Annotations = BTreeMap<String, BTreeMap<String, String>>;
+
+/// How often something happened that a scenario may be about, by the name of its metric; nothing that did not happen.
+pub type Counted = BTreeMap<&'static str, u64>;
+
+/// What of all that is counted a scenario may be about.
+const COUNTED: [&str; 4] = [
+    "late_attachments",
+    "late_jobs",
+    "orphans_exported",
+    "objects_too_old",
+];
 
 /// What came of a scenario.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +33,8 @@ pub struct Outcome {
     trace: String,
     /// Of the objects that still exist.
     pub annotations: Annotations,
+    /// What was counted.
+    pub counted: Counted,
 }
 
 impl Outcome {
@@ -30,13 +46,51 @@ impl Outcome {
 
     /// From the spans as a receiver gets them.
     #[must_use]
-    pub fn new(spans: &[ResourceSpans], annotations: Annotations) -> Self {
+    pub fn new(spans: &[ResourceSpans], annotations: Annotations, counted: Counted) -> Self {
         Self {
             spans: count(spans),
             trace: view::snapshot(spans),
             annotations,
+            counted,
         }
     }
+}
+
+/// From the counts of an index.
+#[must_use]
+pub fn counted(counts: &Counts) -> Counted {
+    let values = [
+        counts.late_attachments,
+        counts.late_jobs,
+        counts.orphans_exported,
+        counts.too_old,
+    ];
+    let counted = COUNTED.into_iter().zip(values);
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
+/// From the metrics of a host at this address.
+///
+/// # Errors
+/// If they cannot be had.
+pub async fn scrape(admin: SocketAddr) -> Result<Counted> {
+    let text = reqwest::get(format!("http://{admin}/metrics"))
+        .await?
+        .error_for_status()?
+        .text()
+        .await?;
+    let mut counted = Counted::new();
+    for name in COUNTED {
+        let start = format!("lighthouse_telemetry_{name}_total ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start));
+        let value: u64 = value
+            .with_context(|| format!("no metric {name}"))?
+            .parse()?;
+        if value > 0 {
+            counted.insert(name, value);
+        }
+    }
+    Ok(counted)
 }
 
 /// Annotations without the time of receipt in `tracestate`: whether a webhook or the patch of its job is first is not
@@ -56,6 +110,9 @@ impl fmt::Display for Outcome {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "{} spans", self.spans)?;
         writeln!(formatter, "{}", self.trace.trim_end())?;
+        for (name, count) in &self.counted {
+            writeln!(formatter, "counted {name}: {count}")?;
+        }
         for (object, annotations) in &self.annotations {
             writeln!(formatter, "annotations of {object}")?;
             for (key, value) in annotations {

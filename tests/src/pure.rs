@@ -21,7 +21,7 @@ use lighthouse_telemetry_core::time::Time;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::{Value, json};
 
-use crate::outcome::{Outcome, added_annotations, title};
+use crate::outcome::{Outcome, added_annotations, counted, title};
 use crate::scenario::{Step, What};
 
 /// More steps than any scenario needs: an index that wants to be woken for ever is caught.
@@ -77,6 +77,16 @@ fn taken<'mappers>(mappers: &'mappers Mappers, steps: &[Step]) -> Result<Pure<'m
         ground.take(&step.what, place)?;
     }
     Ok(ground)
+}
+
+/// How many spans are exported when the time comes of the step after these.
+///
+/// # Errors
+/// If a step cannot be played.
+pub fn exported_until(mappers: &Mappers, steps: &[Step], time: Time) -> Result<usize> {
+    let mut ground = taken(mappers, steps)?;
+    ground.step_to(time)?;
+    Ok(ground.spans.len())
 }
 
 impl<'mappers> Pure<'mappers> {
@@ -153,7 +163,8 @@ impl<'mappers> Pure<'mappers> {
             })
             .filter(|(_, added)| !added.is_empty())
             .collect();
-        Ok(Outcome::new(&spans, annotations))
+        let counted = counted(&self.index.counts());
+        Ok(Outcome::new(&spans, annotations, counted))
     }
 
     /// Lets the time pass that everything waits for, and gives all spans.

@@ -16,10 +16,10 @@ use lighthouse_telemetry_core::time::Time;
 
 use crate::cluster::ApiServer;
 use crate::namespace::Namespace;
-use crate::outcome::{Outcome, count, without_receipts};
+use crate::outcome::{Outcome, count, scrape, without_receipts};
 use crate::process::{KEY, Process};
 use crate::pure;
-use crate::scenario::{Scenario, Step, What};
+use crate::scenario::{ORPHANS, Scenario, Step, What, is_pause};
 use crate::webhook;
 
 /// The recorded times begin so much after now: later than any time that the server stamps while a test runs, and within
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Shorter than the default, since nobody waits for a late Event here; long enough for a loaded machine to write the
 /// next object of the scenario.
 const SETTLE: &str = "4s";
+/// Shorter than the default where a scenario is about its end; long enough to write the scenario until then.
+const ORPHAN_DEADLINE: &str = "15s";
 
 /// What the binary made of a scenario, and what it should have.
 #[derive(Debug)]
@@ -57,16 +59,33 @@ pub async fn play(
     let mut namespace =
         Namespace::create(cluster.client(), &format!("t-{}", scenario.name)).await?;
     let endpoint = receiver.grpc_endpoint();
-    let arguments = ["--namespace", namespace.name(), "--settle", SETTLE];
-    let process = Process::start(binary, cluster.kubeconfig(), &endpoint, &arguments).await?;
-    process.ready().await?;
-
     let steps = scenario.steps()?;
     let first = steps.first().context("an empty scenario")?.at;
     let shift = now().plus(AHEAD).since(first).as_secs();
     let steps = scenario.later(shift).steps()?;
+    let before = scenario.before_start()?;
+    for step in steps.iter().take(before) {
+        if let What::Applied(object) = &step.what {
+            namespace.apply(object).await?;
+        }
+    }
+    let name = namespace.name().to_owned();
+    let mut arguments = vec!["--namespace", &name, "--settle", SETTLE];
+    if scenario.folder == ORPHANS {
+        arguments.extend(["--orphan-deadline", ORPHAN_DEADLINE]);
+    }
+    let process = Process::start(binary, cluster.kubeconfig(), &endpoint, &arguments).await?;
+    process.ready().await?;
+
     let mut windows = Vec::new();
-    for step in &steps {
+    for (place, step) in steps.iter().enumerate().skip(before) {
+        let (earlier, _) = steps.split_at(place);
+        if earlier.last().is_some_and(|last| is_pause(last, step)) {
+            let receipts: Vec<Time> = windows.iter().map(|(sent, _)| *sent).collect();
+            let earlier = as_served(earlier, &namespace, &receipts)?;
+            let due = pure::exported_until(mappers, &earlier, step.at)?;
+            arrived(&receiver, due).await?;
+        }
         match &step.what {
             What::Webhook { kind, body, .. } => {
                 let sent = now();
@@ -107,6 +126,7 @@ pub async fn play(
         }
     };
     let annotations = without_receipts(namespace.annotations().await?);
+    let counted = scrape(process.admin()).await?;
     let ended = process.terminate().await?;
     ensure!(
         ended.status.success(),
@@ -115,8 +135,19 @@ pub async fn play(
         ended.log
     );
     // Only now nothing more can come.
-    let actual = Outcome::new(&receiver.spans(), annotations);
+    let actual = Outcome::new(&receiver.spans(), annotations, counted);
     Ok(Comparison { expected, actual })
+}
+
+/// Waits for what was due in a pause of the scenario.
+async fn arrived(receiver: &Receiver, due: usize) -> Result<()> {
+    let arrived = async {
+        while count(&receiver.spans()) < due {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, arrived).await;
+    waited.with_context(|| format!("fewer than {due} spans came in a pause"))
 }
 
 /// The scenario with what the server and the process made of it.

@@ -1,14 +1,41 @@
 //! Scenarios: recordings in `tests/scenarios`, and the same a while later.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lighthouse_telemetry::recording::{Happening, Recording};
 use lighthouse_telemetry_core::time::Time;
 use serde_json::Value;
 
-/// The folder of scenarios, below `tests`.
-const SCENARIOS: &str = "scenarios";
+/// Scenarios that every ground can play, in any order of their steps.
+pub const ANYWHERE: &str = "scenarios";
+/// Those of a cluster that serves older versions only.
+pub const OLD_CLUSTER: &str = "scenarios/old-cluster";
+/// Those with objects that no API server would let in.
+pub const MALFORMED: &str = "scenarios/malformed";
+/// Those whose steps come in an order that no API server gives; its watches may, but not on demand.
+pub const OUT_OF_ORDER: &str = "scenarios/out-of-order";
+/// Those that end with the orphan deadline, which no test can wait for on a real clock: it is shorter there.
+pub const ORPHANS: &str = "scenarios/orphans";
+/// Those in which something comes after what it belongs to was exported: their order matters.
+pub const LATE: &str = "scenarios/late";
+/// Those in which everything up to the first pause is there before the host starts.
+pub const ALREADY_THERE: &str = "scenarios/already-there";
+
+/// All folders.
+pub const FOLDERS: [&str; 7] = [
+    ANYWHERE,
+    OLD_CLUSTER,
+    MALFORMED,
+    OUT_OF_ORDER,
+    ORPHANS,
+    LATE,
+    ALREADY_THERE,
+];
+
+/// After so much time without a step all that was due has happened: more than any settle window.
+pub const PAUSE: Duration = Duration::from_secs(20);
 
 /// A recording by name.
 #[derive(Clone, Debug)]
@@ -53,18 +80,9 @@ impl Scenario {
     /// # Errors
     /// If a folder cannot be read or holds none.
     pub fn everywhere() -> Result<Vec<Self>> {
-        let mut folders = vec![SCENARIOS.to_owned()];
-        for entry in std::fs::read_dir(folder_of_tests().join(SCENARIOS))? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                let name = entry.file_name();
-                folders.push([SCENARIOS, "/", &name.to_string_lossy()].concat());
-            }
-        }
-        folders.sort();
         let mut scenarios = Vec::new();
-        for folder in folders {
-            scenarios.extend(Self::all(&folder)?);
+        for folder in FOLDERS {
+            scenarios.extend(Self::all(folder)?);
         }
         Ok(scenarios)
     }
@@ -113,6 +131,22 @@ impl Scenario {
         Ok(steps(&recording))
     }
 
+    /// How many of the steps have happened when the host starts.
+    ///
+    /// # Errors
+    /// If the text is no recording.
+    pub fn before_start(&self) -> Result<usize> {
+        if self.folder != ALREADY_THERE {
+            return Ok(0);
+        }
+        let steps = self.steps()?;
+        let pauses = steps.windows(2).position(|pair| match pair {
+            [before, after] => is_pause(before, after),
+            _ => false,
+        });
+        Ok(pauses.map_or(steps.len(), |place| place + 1))
+    }
+
     /// The same scenario at another time: so many seconds later, wherever in it a time is written (RFC 3339, or the
     /// hexadecimal nanoseconds at the end of an Event's name).
     #[must_use]
@@ -141,6 +175,12 @@ pub fn steps(recording: &Recording) -> Vec<Step> {
         },
     });
     steps.collect()
+}
+
+/// Whether all that was due after the one step has happened before the next.
+#[must_use]
+pub fn is_pause(before: &Step, after: &Step) -> bool {
+    after.at.since(before.at) >= PAUSE
 }
 
 /// The folder of this crate.

@@ -419,6 +419,10 @@ pub fn owners(value: &Value) -> Vec<Owner> {
         .collect()
 }
 
+/// Labels and annotations as Kubernetes allows them are shorter, and so are those that we write; a longer one leads
+/// to nothing.
+const METADATA_TEXT_LIMIT: usize = 4096;
+
 fn texts(
     value: &Value,
     pointer: &str,
@@ -429,7 +433,9 @@ fn texts(
         .into_iter()
         .flatten()
         .filter(|(key, _)| keep(key))
-        .filter_map(|(key, member)| Some((key.as_str().into(), member.as_str()?.into())))
+        .filter_map(|(key, member)| Some((key, member.as_str()?)))
+        .filter(|(key, text)| key.len().max(text.len()) <= METADATA_TEXT_LIMIT)
+        .map(|(key, text)| (key.as_str().into(), text.into()))
         .collect()
 }
 

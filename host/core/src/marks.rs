@@ -11,6 +11,11 @@ pub const ORPHAN: &str = "lighthouse.telemetry.orphan";
 /// Where the end of a span comes from if not from the object: `deleted` (the object was deleted before it ended; the
 /// latest time known of it), `latest` (the object tells no more of this run; the latest time known of it) or `parent` (the span had not ended when its object had).
 pub const END: &str = "lighthouse.telemetry.end";
+/// On the main span of an object that starts before its parent object does: by how many seconds. Either clocks differ,
+/// or the parent was made later, as that of a rerun is; neither time is changed.
+pub const SKEW: &str = "lighthouse.telemetry.skew";
+/// `second` on a span whose start or end is known to the second only.
+pub const PRECISION: &str = "lighthouse.telemetry.precision";
 /// `failed` on the plain span of an object that its mapper could not map.
 pub const MAPPING: &str = "lighthouse.telemetry.mapping";
 /// What was odd about the object: a list of `JSON pointer: message`.

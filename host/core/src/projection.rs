@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use thiserror::Error;
 
-/// Longer strings are cut: 16 KiB. A mapper names things and counts them; it does not need a log.
-pub const TEXT_LIMIT: usize = 16 * 1024;
+/// The longest text that a mapper may return. It names things and counts them; it does not need a log.
+pub const RETURNED_TEXT_LIMIT: u32 = 16 * 1024;
+
+/// Longer strings are cut: by a character longer than what a mapper may return, so that one that gets into a span is
+/// cut there once more, which is counted and said.
+pub const TEXT_LIMIT: usize = RETURNED_TEXT_LIMIT as usize + 4;
 
 /// Deeper levels are left out. Kubernetes' own schemas stay below 30.
 const DEPTH_LIMIT: usize = 64;

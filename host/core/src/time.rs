@@ -92,6 +92,19 @@ pub enum Precision {
     Second,
 }
 
+impl Precision {
+    /// How far a time may lie after what is given for it.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        match self {
+            Self::Nanosecond => Duration::from_nanos(1),
+            Self::Microsecond => Duration::from_micros(1),
+            Self::Millisecond => Duration::from_millis(1),
+            Self::Second => Duration::from_secs(1),
+        }
+    }
+}
+
 /// A time and how exactly it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lighthouse_telemetry_core::projection::RETURNED_TEXT_LIMIT;
+
 /// Limits of a mapper. The same input meets the same limits on every machine, except for the deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -79,7 +81,7 @@ impl Default for OutputLimits {
             attributes_per_span: 128,
             events_per_span: 512,
             links_per_span: 128,
-            text_bytes: 16 << 10,
+            text_bytes: RETURNED_TEXT_LIMIT,
             output_bytes: 4 << 20,
         }
     }

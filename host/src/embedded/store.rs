@@ -327,7 +327,8 @@ fn set_resource_version(object: &mut Value, revision: u64) -> Result<(), Failure
     Ok(())
 }
 
-/// Copies labels and annotations of `current` that neither the last applied state nor the new one has.
+/// Copies labels and annotations of `current` that whoever applies has not touched: those that the new state leaves
+/// as they were in the last.
 fn carry_over(object: &mut Value, current: &Value, applied: Option<&Value>) {
     for field in ["labels", "annotations"] {
         let others: Map<String, Value> = current
@@ -336,9 +337,11 @@ fn carry_over(object: &mut Value, current: &Value, applied: Option<&Value>) {
             .into_iter()
             .flatten()
             .filter(|(key, _)| {
-                applied
-                    .and_then(|applied| applied.get(field)?.get(key))
-                    .is_none()
+                let last = applied.and_then(|applied| applied.get(field)?.get(key));
+                let new = object
+                    .pointer("/metadata")
+                    .and_then(|new| new.get(field)?.get(key));
+                last == new
             })
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
@@ -350,7 +353,7 @@ fn carry_over(object: &mut Value, current: &Value, applied: Option<&Value>) {
                 .as_object_mut()
         {
             for (key, value) in others {
-                members.entry(key).or_insert(value);
+                members.insert(key, value);
             }
         }
     }

@@ -18,6 +18,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         return Ok(Outcome::NotOurs);
     }
     let end = end(&activity, object.deleted);
+    let is_over = spec.completed.get().is_some() || Status::of(spec.status.as_str()).is_final();
     let parents = parents(&activity);
     if parents.is_empty() {
         return Ok(match end {
@@ -34,6 +35,9 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         .until(end)
         .about("PipelineActivity", metadata)
         .with("jenkins_x.status", &spec.status);
+    if let Some(latest) = end.filter(|_| !is_over) {
+        main.end_by_deletion(latest);
+    }
     stages::set_status(
         &mut main,
         Status::of(spec.status.as_str()),

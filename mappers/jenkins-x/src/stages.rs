@@ -144,8 +144,8 @@ fn add_core(
     }
     let above = end_of(tree, under);
     let end = match core.status {
-        Status::Running => above,
-        _ => core.completed.or(above).or(Some(start)),
+        Status::Running => None,
+        _ => core.completed.or(above.is_none().then_some(start)),
     };
     let key = tree.unused_key(key);
     let mut span = Span::new(
@@ -157,7 +157,7 @@ fn add_core(
         },
         start,
     )
-    .until(end)
+    .until_or_parent(end, above)
     .with("jenkins_x.kind", kind)
     .with("jenkins_x.status", core.status_text);
     set_status(&mut span, core.status, core.status_text, core.description);

@@ -9,11 +9,10 @@ use crate::phases::how;
 use crate::resource::Pod;
 use crate::waiting;
 
-/// Whether the Pod is over: its phase says so, or all that it was made for has ended, or it is gone.
-pub fn is_over(pod: &Pod<'_>, containers: &[Container<'_>], deleted: bool) -> bool {
+/// Whether the Pod says that it is over: in its phase, or by the end of all that it was made for.
+pub fn is_over(pod: &Pod<'_>, containers: &[Container<'_>]) -> bool {
     let phase = pod.status.phase.as_str();
-    deleted
-        || matches!(phase, "Succeeded" | "Failed")
+    matches!(phase, "Succeeded" | "Failed")
         || (pod.spec.restart_policy == "Never"
             && !containers.is_empty()
             && containers

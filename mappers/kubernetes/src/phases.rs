@@ -173,10 +173,32 @@ impl Builder<'_, '_> {
                 let next = instances.get(place + 1).and_then(|next| next.started);
                 ended.finished().or(next)
             });
+            if let Some(before) = place
+                .checked_sub(1)
+                .and_then(|before| instances.get(before))
+                && let Some(ended) = before.ended.and_then(|ended| ended.finished())
+            {
+                let span = self.restart(instance.number, ended);
+                self.spans.push(span.until(Some(start.latest(ended))));
+            }
             let span = self.run(*instance, start);
             self.spans
-                .push(span.until(end.map(|end| end.latest(start))));
+                .push(span.until(end.map(|end| not_before(end, start))));
         }
+        if self.trouble == Some(Trouble::Start)
+            && let Some(last) = instances.last()
+            && let Some(ended) = last.ended.and_then(|ended| ended.finished())
+        {
+            let span = self.restart(last.number + 1, ended);
+            self.open(span, Trouble::Start);
+        }
+    }
+
+    /// The wait for an instance that follows one that has ended.
+    fn restart(&self, number: i64, ended: Timestamp) -> Span {
+        let mut span = self.span("restart", ended);
+        span.key = [&span.key, "/", &number.to_string()].concat();
+        span.with("k8s.container.restart_count", number)
     }
 
     fn run(&self, instance: Instance<'_>, start: Timestamp) -> Span {
@@ -203,6 +225,19 @@ impl Builder<'_, '_> {
             }
         }
         span
+    }
+}
+
+/// The end of something that started then. Within one second an end that is known to the second stays so: what
+/// comes next may tell more.
+fn not_before(end: Timestamp, start: Timestamp) -> Timestamp {
+    if end.covers(start) {
+        Timestamp {
+            precision: end.precision,
+            ..start
+        }
+    } else {
+        end.latest(start)
     }
 }
 

@@ -34,7 +34,8 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         return Ok(Outcome::wait("no-creation-time"));
     };
 
-    let over = main_span::is_over(&pod, &containers, object.deleted);
+    let told = main_span::is_over(&pod, &containers);
+    let over = told || object.deleted;
     let mut main = Span::main("pod", start)
         .with("k8s.pod.name", &metadata.name)
         .with("k8s.pod.uid", &metadata.uid)
@@ -72,9 +73,10 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
             .flatten()
             .filter(|time| end.covers(*time))
             .fold(end, Timestamp::latest);
-        main.end = Some(end);
-        for span in &mut children {
-            span.end = span.end.or(Some(end));
+        if told {
+            main.end = Some(end);
+        } else {
+            main.end_by_deletion(end);
         }
     }
 
@@ -83,8 +85,10 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         .under(Parent::Owner(Owner::any(key)))
         .with_resource("service.namespace", &metadata.namespace)
         .with_diagnostics(diagnostics);
+    let end = tree.main.end;
     for span in children {
-        tree.add(span);
+        let told = span.end;
+        tree.add(span.until_or_parent(told, end));
     }
     tree.may_annotate = pod.status.started.get().is_some()
         || condition(&pod.status.conditions, "PodScheduled").is_some();

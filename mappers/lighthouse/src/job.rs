@@ -19,16 +19,17 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     let Some(start) = metadata.created.get().or(status.started.get()) else {
         return Ok(Outcome::wait("no-creation-time"));
     };
-    let over = object.deleted || result(status.state.as_str()).is_some();
-    let end = over.then(|| {
-        let reported = status.completed.get().or(status.activity.completed.get());
-        let known = || time::latest([Some(start), status.started.get(), gone(&job, object)]);
-        reported.or_else(known).unwrap_or(start)
-    });
+    let over = result(status.state.as_str()).is_some();
+    let reported = status.completed.get().or(status.activity.completed.get());
+    let known = time::latest([Some(start), status.started.get(), gone(&job, object)]);
     let name = job.spec.job.get().unwrap_or("LighthouseJob");
     let mut main = Span::main(name, start)
-        .until(end)
+        .until(over.then(|| reported.or(known).unwrap_or(start)))
         .about("LighthouseJob", metadata);
+    if object.deleted && !over {
+        main.end_by_deletion(reported.or(known).unwrap_or(start));
+    }
+    let end = main.end;
     describe(&mut main, &job);
     judge(&mut main, &job);
 
@@ -36,7 +37,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         .with_resource("service.namespace", &metadata.namespace)
         .with_diagnostics(diagnostics);
     tree.parents = parents(&job);
-    tree.add(Span::new("queue", "queue", start).until(status.started.get().or(end)));
+    tree.add(Span::new("queue", "queue", start).until_or_parent(status.started.get(), end));
     // Lighthouse creates a job and then writes its status: a patch in between makes that fail.
     tree.may_annotate = !status.state.is_empty();
     tree.clamp();

@@ -1,10 +1,15 @@
 //! Builders for what a mapper returns.
 
 use crate::contract::{
-    Attribute, Child, Diagnostic, EventKey, Link, LinkTarget, Outcome, Owner, Parent, Span,
-    SpanEvent, SpanKind, SpanStatus, SpanTree, Timestamp, TraceStart,
+    Attribute, Child, Diagnostic, EventKey, Link, LinkTarget, Outcome, Owner, Parent, Precision,
+    Span, SpanEvent, SpanKind, SpanStatus, SpanTree, Timestamp, TraceStart,
 };
 use crate::value::{self, IntoAttributeValue};
+
+/// Where the end of a span comes from, if nothing tells it.
+const END: &str = "lighthouse.telemetry.end";
+/// By how many seconds a time was moved that cannot be right.
+const CLAMPED: &str = "lighthouse.telemetry.clamped";
 
 impl Span {
     /// A span that runs, of kind internal and with status unset. The key identifies it within its tree; the name
@@ -42,6 +47,23 @@ impl Span {
     pub fn until(mut self, end: Option<Timestamp>) -> Self {
         self.end = end;
         self
+    }
+
+    /// With this end. Where nothing tells one, with that of the span above, if that has ended, and the attribute
+    /// `lighthouse.telemetry.end` says so.
+    #[must_use]
+    pub fn until_or_parent(self, end: Option<Timestamp>, parent: Option<Timestamp>) -> Self {
+        match (end, parent) {
+            (None, Some(parent)) => self.until(Some(parent)).with(END, "parent"),
+            (end, _) => self.until(end),
+        }
+    }
+
+    /// Ends the span of an object that was deleted before it told an end, at the latest time that is known of it; the
+    /// attribute `lighthouse.telemetry.end` says so.
+    pub fn end_by_deletion(&mut self, latest: Timestamp) {
+        self.end = Some(latest);
+        self.set(END, "deleted");
     }
 
     /// With this attribute, if there is a value.
@@ -209,8 +231,11 @@ impl SpanTree {
     }
 
     /// Makes the tree well-formed: no span ends before it starts, and no child reaches beyond the span that it
-    /// is under. Events stay where they are: one that lies outside its span says something true.
+    /// is under. Events stay where they are: one that lies outside its span says something true. If a time cannot be
+    /// right, the attribute `lighthouse.telemetry.clamped` of the main span says by how many seconds at most one was
+    /// moved.
     pub fn clamp(&mut self) {
+        let mut moved = backwards(&self.main);
         clamp_end(&mut self.main);
         let mut ranges: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
         for child in &mut self.children {
@@ -219,12 +244,46 @@ impl SpanTree {
                 .and_then(|place| ranges.get(place as usize).copied())
                 .unwrap_or((self.main.start, self.main.end));
             let span = &mut child.span;
+            // One that ends after the span above is as usual: a sidecar does, or a node that is slow to say so.
+            moved = moved.max(backwards(span)).max(gap(span.start, start));
+            if let Some(end) = end {
+                moved = moved.max(gap(end, span.start));
+            }
             span.start = within(span.start, start, end);
             span.end = span.end.map(|time| within(time, start, end));
             clamp_end(span);
             ranges.push((span.start, span.end));
         }
+        if moved > 0 {
+            self.main.set(CLAMPED, seconds(moved));
+        }
     }
+}
+
+/// By how much a span ends before it starts.
+fn backwards(span: &Span) -> u64 {
+    span.end.map_or(0, |end| gap(end, span.start))
+}
+
+/// By how many nanoseconds the first lies before the second for sure, given how exactly they are known.
+fn gap(first: Timestamp, second: Timestamp) -> u64 {
+    let unsure = |time: Timestamp| match time.precision {
+        Precision::Nanosecond => 0,
+        Precision::Microsecond => 1_000,
+        Precision::Millisecond => 1_000_000,
+        Precision::Second => 1_000_000_000,
+    };
+    let gap = second.nanoseconds.saturating_sub(first.nanoseconds);
+    if gap < unsure(first).max(unsure(second)) {
+        0
+    } else {
+        gap
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // A time that is wrong by 104 days loses a nanosecond.
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
 }
 
 /// The time, or the bound that it lies beyond.
@@ -281,6 +340,33 @@ mod tests {
             ]
         );
         assert_eq!(fault(&tree), None);
+        // What starts ten nanoseconds after its end has the greatest distance.
+        assert_eq!(clamped(&tree), Some(1e-8));
+    }
+
+    fn clamped(tree: &SpanTree) -> Option<f64> {
+        let said = tree.main.attributes.iter();
+        said.filter(|said| said.key == CLAMPED)
+            .find_map(|said| match said.value {
+                AttributeValue::Number(seconds) => Some(seconds),
+                _ => None,
+            })
+    }
+
+    #[test]
+    fn times_that_may_be_right_are_not_said_to_be_moved() {
+        let rough = |text| Timestamp::parse(text).unwrap();
+        let start = rough("2026-03-02T10:00:01.5Z");
+        let mut tree = SpanTree::new("s", Span::main("m", start)).under(Parent::own_root());
+        tree.main.end = Some(rough("2026-03-02T10:00:09Z"));
+        // Cut to the second, and longer than the span above.
+        let child = Span::new("a", "a", rough("2026-03-02T10:00:01Z"));
+        tree.add(child.until(Some(rough("2026-03-02T10:00:19Z"))));
+        tree.clamp();
+        assert_eq!(clamped(&tree), None);
+        tree.add(Span::new("b", "b", rough("2026-03-02T10:00:00Z")));
+        tree.clamp();
+        assert_eq!(clamped(&tree), Some(1.5));
     }
 
     #[test]
@@ -293,6 +379,25 @@ mod tests {
             panic!("{:?}", tree.children);
         };
         assert_eq!((child.span.start, child.span.end), (at(10), None));
+    }
+
+    #[test]
+    fn an_end_that_nothing_tells_is_said_to_be_none() {
+        let said = |span: &Span| span.attributes.first().map(|said| said.value.clone());
+        let span = || Span::new("a", "a", at(1));
+        let told = span().until_or_parent(Some(at(2)), Some(at(3)));
+        assert_eq!((told.end, said(&told)), (Some(at(2)), None));
+        let parent = span().until_or_parent(None, Some(at(3)));
+        let text = |text: &str| Some(AttributeValue::Text(text.to_owned()));
+        assert_eq!((parent.end, said(&parent)), (Some(at(3)), text("parent")));
+        let runs = span().until_or_parent(None, None);
+        assert_eq!((runs.end, said(&runs)), (None, None));
+        let mut deleted = span();
+        deleted.end_by_deletion(at(4));
+        assert_eq!(
+            (deleted.end, said(&deleted)),
+            (Some(at(4)), text("deleted"))
+        );
     }
 
     #[test]

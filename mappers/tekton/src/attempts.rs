@@ -45,7 +45,6 @@ pub fn add<'s, 'a>(
             .and_then(|attempt| attempt.started.get());
         let fallback = next.or(tree.main.end).unwrap_or(start);
         let mut span = Span::new(tree.unused_key(key), "attempt", start)
-            .until((archived || tree.main.end.is_some()).then_some(fallback))
             .with("tekton.attempt", i64::try_from(number).ok())
             .with("k8s.pod.name", &attempt.pod);
         let ending = Ending::of(
@@ -55,9 +54,12 @@ pub fn add<'s, 'a>(
             fallback,
             otherwise,
         );
-        if let Some(ending) = ending {
-            ending.apply(&mut span, "tekton.attempt.result");
-            span.set("tekton.reason", ending.reason);
+        match ending {
+            Some(ending) => {
+                ending.apply(&mut span, "tekton.attempt.result");
+                span.set("tekton.reason", ending.reason);
+            }
+            None => span = span.until_or_parent(archived.then_some(fallback), tree.main.end),
         }
         let under = tree.add(span);
         work(tree, attempt, Some((under, number)));

@@ -30,6 +30,8 @@ pub struct Ending<'s> {
     pub reason: &'s str,
     /// Why, for people.
     pub message: &'s str,
+    /// It was deleted before it ended, and the time is the latest that is known of it.
+    pub deleted: bool,
 }
 
 impl RunResult {
@@ -94,6 +96,7 @@ impl<'s> Ending<'s> {
                 result,
                 reason,
                 message,
+                deleted: false,
             });
         }
         deleted.then_some(Self {
@@ -101,12 +104,17 @@ impl<'s> Ending<'s> {
             result: Some(RunResult::Cancellation),
             reason: "Deleted",
             message: "",
+            deleted: true,
         })
     }
 
     /// Ends the span so: its result under this key, its end, and its status.
     pub fn apply(&self, span: &mut Span, key: &str) {
-        span.end = Some(self.time);
+        if self.deleted {
+            span.end_by_deletion(self.time);
+        } else {
+            span.end = Some(self.time);
+        }
         let Some(result) = self.result else {
             return;
         };

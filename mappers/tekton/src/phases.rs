@@ -50,7 +50,8 @@ pub fn add_queue(tree: &mut SpanTree, started: Option<Timestamp>) {
     let until = started.or(tree.main.end);
     // To the second, most runs start when they are created: such a span would say nothing.
     if until.is_none_or(|until| until.nanoseconds > created.nanoseconds) {
-        tree.add(Span::new("queue", "queue", created).until(until));
+        let end = tree.main.end;
+        tree.add(Span::new("queue", "queue", created).until_or_parent(started, end));
     }
 }
 
@@ -90,13 +91,11 @@ pub fn add_waits(
             1 => name.to_owned(),
             number => format!("{name}/{number}"),
         };
-        let end = changes
-            .get(place + 1)
-            .map(|(next, _, _)| *next)
-            .or(tree.main.end);
+        let next = changes.get(place + 1).map(|(next, _, _)| *next);
+        let end = tree.main.end;
         tree.add(
             Span::new(key, name, *start)
-                .until(end)
+                .until_or_parent(next, end)
                 .with("tekton.reason", *reason),
         );
     }

@@ -122,6 +122,8 @@ fn link_and_place(run: &PipelineRun<'_>, tree: &mut SpanTree) {
     let metadata = &run.metadata;
     let owner = metadata.controller();
     let nested = owner.is_some_and(|owner| owner.group() == describe::GROUP);
+    let job = metadata.labels.text(ID);
+    let by_lighthouse = owner.is_some_and(|owner| owner.group() == LIGHTHOUSE);
     // A nested run has inherited the label: its parent is the rerun, not it.
     if !nested && let Some(first) = metadata.labels.text(RERUN_OF) {
         tree.main.link(
@@ -136,24 +138,35 @@ fn link_and_place(run: &PipelineRun<'_>, tree: &mut SpanTree) {
             Vec::new(),
         );
         tree.main.set("tekton.rerun_of", first);
-        tree.parents.push(Parent::own_root());
-        return;
+        if !by_lighthouse {
+            // Lighthouse makes a job of the same name for the copy of a run of its own, and then owns the copy; the
+            // label still names the job of the first run.
+            if job.is_some() {
+                tree.parents.push(job_called(metadata.name.as_str()));
+            }
+            tree.parents.push(Parent::own_root());
+            return;
+        }
     }
-    let job = metadata.labels.text(ID);
-    if owner.is_some_and(|owner| owner.group() == LIGHTHOUSE) {
+    if by_lighthouse {
         tree.parents
             .push(Parent::Owner(Owner::of(LIGHTHOUSE, JOB, "")));
     } else if nested || job.is_none() {
         tree.parents.extend(run::parents(metadata));
     }
-    if let Some(job) = job {
-        tree.parents.push(Parent::Target(Target {
-            group: LIGHTHOUSE.to_owned(),
-            kind: JOB.to_owned(),
-            namespace: None,
-            name: job.to_owned(),
-            uid: None,
-            span: String::new(),
-        }));
+    if let Some(job) = job.filter(|_| metadata.labels.text(RERUN_OF).is_none() || nested) {
+        tree.parents.push(job_called(job));
     }
+}
+
+/// The LighthouseJob of this name.
+fn job_called(name: &str) -> Parent {
+    Parent::Target(Target {
+        group: LIGHTHOUSE.to_owned(),
+        kind: JOB.to_owned(),
+        namespace: None,
+        name: name.to_owned(),
+        uid: None,
+        span: String::new(),
+    })
 }

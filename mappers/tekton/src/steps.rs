@@ -29,7 +29,7 @@ pub fn add(
             if !stopped && let Some(since) = step.running_since() {
                 let start = free.map_or(since, |free| since.latest(free));
                 let end = end_above(tree, place);
-                let span = span(tree, step, "step", place, start).until(end);
+                let span = span(tree, step, "step", place, start).until_or_parent(None, end);
                 tree.add_under(place.map(|(under, _)| under), span);
             }
             // The steps after it wait for it.
@@ -49,9 +49,11 @@ pub fn add(
         } else {
             exact_start(step, pod, given).or(given)
         };
-        let end = terminated.finished.get().or(end_above(tree, place));
+        let finished = terminated.finished.get();
+        let above = end_above(tree, place);
+        let end = finished.or(above);
         let start = start.or(free).or(end).unwrap_or(created);
-        let mut span = span(tree, step, "step", place, start).until(end);
+        let mut span = span(tree, step, "step", place, start).until_or_parent(finished, above);
         let succeeded = terminated.exit_code.get().unwrap_or(0) == 0 && !is_out_of_memory(step);
         if !succeeded {
             fail(&mut span, step);
@@ -70,8 +72,8 @@ pub fn add_sidecars(tree: &mut SpanTree, status: &TaskRunStatus<'_>) {
         let Some(start) = start else {
             continue;
         };
-        let end = terminated.finished.get().or(tree.main.end);
-        let mut span = span(tree, sidecar, "sidecar", None, start).until(end);
+        let mut span = span(tree, sidecar, "sidecar", None, start)
+            .until_or_parent(terminated.finished.get(), tree.main.end);
         if is_out_of_memory(sidecar) {
             fail(&mut span, sidecar);
         }

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry_tests::cluster::{self, ApiServer};
-use lighthouse_telemetry_tests::scenario::Scenario;
+use lighthouse_telemetry_tests::scenario::{
+    ALREADY_THERE, ANYWHERE, LATE, OLD_CLUSTER, ORPHANS, Scenario,
+};
 use lighthouse_telemetry_tests::{process, real};
 use tokio::runtime::Runtime;
 
@@ -54,9 +56,10 @@ fn main() -> anyhow::Result<()> {
 
 fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
     let mut trials = Vec::new();
-    for (folder, old) in [("scenarios", false), ("scenarios/old-cluster", true)] {
+    for folder in [ANYWHERE, OLD_CLUSTER, ORPHANS, LATE, ALREADY_THERE] {
         for scenario in Scenario::all(folder)? {
             let name = format!("scenario_{}", scenario.name.replace('-', "_"));
+            let old = folder == OLD_CLUSTER;
             let ground = ground.cloned();
             trials.push(Trial::test(name, move || {
                 play(&*ground.ok_or("only listed")?, &scenario, old)

@@ -48,6 +48,11 @@ impl Index {
         for annotation in self.catalog.annotations(watch) {
             let key = annotation.key.as_str();
             let present = subject.annotations.get(key).map(|value| &**value);
+            // It says what the object is a part of, and nothing else does.
+            let is_context = annotation.value != AnnotationValue::TraceId;
+            if place.foreign && is_context {
+                continue;
+            }
             let wanted = match annotation.value {
                 AnnotationValue::Traceparent => place.own.traceparent(),
                 AnnotationValue::TraceId => place.own.trace_id.to_string(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::context::SpanContext;
 use crate::identity::SpanId;
-use crate::mapping::{Attribute, AttributeValue, MappedEvent, MappedSpan, SpanTree};
+use crate::mapping::{
+    Attribute, AttributeValue, MappedEvent, MappedSpan, Precision, SpanTree, Timestamp,
+};
 use crate::marks;
 use crate::span::{Dropped, Link, Resource, Scope, Span, SpanEvent};
 use crate::time::Time;
@@ -109,6 +111,14 @@ pub(super) fn spans(assembly: Assembly<'_>) -> Vec<Span> {
     let mut links = links.into_iter();
     let mut finish =
         |mapped: &MappedSpan, span_id, parent, start, end, mut marks: Vec<Attribute>| {
+            let told = mapped.end.or(tree.main.end);
+            if [Some(mapped.start), told]
+                .into_iter()
+                .flatten()
+                .any(is_rough)
+            {
+                marks.push(Attribute::new(marks::PRECISION, "second"));
+            }
             marks.extend(mapped.attributes.iter().cloned());
             let (attributes, twice) = unique(marks);
             let (links, unknown) = links.next().unwrap_or_default();
@@ -183,6 +193,11 @@ pub(super) fn spans(assembly: Assembly<'_>) -> Vec<Span> {
         ));
     }
     spans
+}
+
+/// Whether a time is known to the second only.
+fn is_rough(time: Timestamp) -> bool {
+    time.precision == Precision::Second
 }
 
 /// Events in order of time.

@@ -313,7 +313,11 @@ fn fail_with_jobs(root: &mut Span, event: &Event) {
         .retain(|attribute| attribute.key != ERROR_TYPE);
     root.attributes.push(Attribute::new(ERROR_TYPE, error_type));
     let (failed, all) = (failed.len(), event.jobs.len());
-    root.status = SpanStatus::Error(format!("{failed} of {all} jobs failed"));
+    let what = match event.missing {
+        Some(_) => "children",
+        None => "jobs",
+    };
+    root.status = SpanStatus::Error(format!("{failed} of {all} {what} failed"));
 }
 
 /// The class of the error that a run ended with, if it failed.

@@ -9,12 +9,12 @@ use super::effect::Effect;
 use super::event::Job;
 use super::event::error_type;
 use super::lifecycle::keys;
-use super::resolve::{Place, Resolution, Want};
+use super::resolve::{Place, Resolution, Want, run_at};
 use super::schedule::Deadline;
 use super::subject::{Adopter, Finished, Life, Run, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
-use crate::mapping::{Attribute, LinkTarget, MappedLink};
+use crate::mapping::{Attribute, AttributeValue, LinkTarget, MappedLink, Timestamp};
 use crate::marks;
 use crate::object::{GroupKind, Uid};
 use crate::span::{Link, Span};
@@ -121,6 +121,10 @@ impl Index {
         if place.orphan.is_some() || place.cyclic {
             marks.push(Attribute::new(marks::ORPHAN, true));
         }
+        if let Some(seconds) = self.skew(place, tree.main.start) {
+            let seconds = AttributeValue::Number(seconds);
+            marks.push(Attribute::new(marks::SKEW, seconds));
+        }
         if tree.main.end.is_none() {
             let why = if subject.deleted { "deleted" } else { "latest" };
             marks.push(Attribute::new(marks::END, why));
@@ -155,6 +159,19 @@ impl Index {
             links,
             marks,
         })
+    }
+
+    /// By how many seconds an object starts before its parent does, if that is more than what its start is known to.
+    fn skew(&self, place: &Place, start: Timestamp) -> Option<f64> {
+        let parent = self.subjects.get(place.parent_object.as_ref()?)?;
+        let above = match &parent.life {
+            Life::Runs(runs) => run_at(runs, start.time)?.tree.main.start.time,
+            Life::Finished(finished) => finished.start?,
+            Life::Unknown | Life::NotOurs => return None,
+        };
+        let before = above.since(start.time);
+        let is_skew = !before.is_zero() && before >= start.precision.duration();
+        is_skew.then(|| before.as_secs_f64())
     }
 
     /// The links whose targets are known, and how many are not.
@@ -205,13 +222,17 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let keys = match &subject.life {
-            Life::Runs(runs) => keys(runs),
-            _ => Vec::new(),
+        let (keys, start) = match &subject.life {
+            Life::Runs(runs) => {
+                let last = runs.last().map(|run| run.tree.main.start.time);
+                (keys(runs), last)
+            }
+            _ => (Vec::new(), None),
         };
         subject.life = Life::Finished(Finished {
             context,
             waited,
+            start,
             keys: keys.into_iter().map(Box::from).collect(),
             latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
         });

@@ -51,6 +51,8 @@ pub(super) struct Place {
     pub(super) repeats: Option<SpanContext>,
     /// When the event of the trace was received.
     pub(super) received: Option<Time>,
+    /// The parent is a context of somebody else's that was found on the object.
+    pub(super) foreign: bool,
     /// The deadline passed before the parent was known.
     pub(super) orphan: Option<Missing>,
     /// Its owners go round in a circle, which is broken here.
@@ -163,6 +165,7 @@ impl Index {
             event: None,
             repeats: None,
             received: None,
+            foreign: false,
             orphan: None,
             cyclic: false,
             too_old: false,
@@ -212,7 +215,10 @@ impl Index {
                             repeated = true;
                             None
                         }
-                        Origin::Foreign => Some(place(context.trace_id, Some(context.span_id), 1)),
+                        Origin::Foreign => Some(Place {
+                            foreign: true,
+                            ..place(context.trace_id, Some(context.span_id), 1)
+                        }),
                     }
                 }),
                 Parent::Owner(owner) => search.owner(owner).place(&mut open, &place),
@@ -293,7 +299,7 @@ impl Place {
 }
 
 /// The run that children which start at this time belong to: the last that had started, else the first.
-fn run_at(runs: &[Run], start: Time) -> Option<&Run> {
+pub(super) fn run_at(runs: &[Run], start: Time) -> Option<&Run> {
     let started = runs
         .iter()
         .filter(|run| run.tree.main.start.time <= start)
@@ -354,6 +360,13 @@ impl Search<'_> {
         for _ in 0..CHAIN_LIMIT {
             self.wants.insert(Want::Uid(Uid::clone(&owner.uid)));
             let owners = match self.index.subjects.get(&owner.uid) {
+                Some(subject) if !self.may_own(subject) => {
+                    return Candidate::Missing(Missing {
+                        // Not that one.
+                        uid: None,
+                        ..self.missing(&owner)
+                    });
+                }
                 Some(subject) => {
                     if !matches!(subject.life, Life::NotOurs) {
                         return self.known(subject, &wanted.span);
@@ -526,6 +539,12 @@ impl Search<'_> {
             subject = self.index.subjects.get(parent)?;
         }
         None
+    }
+
+    /// An owner is in the namespace of what it owns, or in none. Kubernetes takes any other for absent.
+    fn may_own(&self, owner: &Subject) -> bool {
+        let namespace = &owner.reference.namespace;
+        namespace.is_none() || *namespace == self.subject.reference.namespace
     }
 
     fn missing(&self, owner: &Owner) -> Missing {

@@ -108,6 +108,8 @@ pub(super) struct Finished {
     pub(super) context: Option<Adopter>,
     /// Its mapper wanted to wait until it was gone: it should have had a place, but never will.
     pub(super) waited: bool,
+    /// When the main span starts.
+    pub(super) start: Option<Time>,
     /// Keys of the child spans that an object may hang under.
     pub(super) keys: Box<[Box<str>]>,
     /// When the newest attached object that was exported with it was created.

@@ -46,6 +46,30 @@ fn every_moment_of_a_good_life_has_its_span() {
 }
 
 #[test]
+fn a_container_that_ran_within_one_second_leaves_no_gap() {
+    let mut object = pod();
+    object["status"]["initContainerStatuses"][0]["state"]["terminated"]["finishedAt"] =
+        json!(at(5));
+    let mut case = Case::new(object);
+    // Step-build is touched in the second in which `prepare` started and ended.
+    case.events[5] = event(
+        5500,
+        "Pulling",
+        "spec.containers{step-build}",
+        "Pulling image",
+    );
+    let tree = case.tree();
+    assert_eq!(
+        times(&tree)[4..7],
+        [
+            ("start/prepare", 4.75, Some(5.25)),
+            ("run/prepare", 5.25, Some(5.5)),
+            ("pull/step-build", 5.5, Some(9.5)),
+        ]
+    );
+}
+
+#[test]
 fn a_pull_says_how_long_it_took_and_waited() {
     let tree = Case::new(pod()).tree();
     let pull = child(&tree, "pull/prepare");
@@ -256,6 +280,8 @@ fn a_restarted_container_runs_twice() {
         (11.25, Some(14.0))
     );
     assert!(first.has_failed());
+    let wait = child(&tree, "restart/step-test/1");
+    assert_eq!((after(wait.start), wait.end.map(after)), (14.0, Some(15.0)));
     let second = child(&tree, "run/step-test/1");
     assert_eq!(
         (after(second.start), second.end.map(after)),
@@ -263,6 +289,21 @@ fn a_restarted_container_runs_twice() {
     );
     assert!(!second.has_failed());
     assert_eq!(tree.main.status, SpanStatus::Unset);
+}
+
+#[test]
+fn a_container_that_ends_again_and_again_waits_to_be_started() {
+    let mut object = pod();
+    object["status"]["phase"] = json!("Running");
+    object["status"]["containerStatuses"][1] = json!({
+        "name": "step-test", "restartCount": 3,
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": at(11), "finishedAt": at(14)}},
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+    });
+    let tree = Case::new(object).tree();
+    let wait = child(&tree, "restart/step-test/4");
+    assert_eq!((after(wait.start), wait.end), (14.0, None));
+    assert_eq!(wait.status, SpanStatus::Error("back-off 40s".to_owned()));
 }
 
 #[test]

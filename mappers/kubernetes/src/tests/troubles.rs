@@ -1,8 +1,8 @@
 //! Pods that fail.
 
 use serde_json::{Value, json};
-use span_mapper_sdk::SpanStatus;
 use span_mapper_sdk::testing::attributes;
+use span_mapper_sdk::{Span, SpanStatus};
 
 use super::fixture::{Case, after, at, child, event, pod, status, times};
 
@@ -199,6 +199,10 @@ fn a_pod_deleted_in_the_middle_ends_when_that_was_asked_for() {
     let tree = case.deleted().tree();
     assert_eq!(tree.main.end.map(after), Some(25.0));
     assert_eq!(child(&tree, "run/step-test").end.map(after), Some(25.0));
+    let end = |span: &Span| attributes(&span.attributes)["lighthouse.telemetry.end"].clone();
+    assert_eq!(end(&tree.main), "deleted");
+    assert_eq!(end(child(&tree, "run/step-test")), "parent");
+    assert_eq!(end(child(&tree, "start/step-test")), Value::Null);
     assert_eq!(tree.main.status, SpanStatus::Unset);
     let last = tree.main.events.last().unwrap();
     assert_eq!(

@@ -166,9 +166,8 @@ fn a_run_by_hand_and_a_rerun_are_traces_of_their_own() {
     assert_eq!(by_hand.parents, [Parent::Root(TraceStart::Subject)]);
     assert_eq!(by_hand.main.links, []);
 
-    let mut rerun = succeeded();
-    rerun["metadata"]["labels"]["dashboard.tekton.dev/rerunOf"] = json!("first");
-    let rerun = tree(&rerun);
+    run["metadata"]["labels"]["dashboard.tekton.dev/rerunOf"] = json!("first");
+    let rerun = tree(&run);
     assert_eq!(rerun.parents, [Parent::Root(TraceStart::Subject)]);
     let [link] = rerun.main.links.as_slice() else {
         panic!("{:?}", rerun.main.links);
@@ -180,6 +179,35 @@ fn a_run_by_hand_and_a_rerun_are_traces_of_their_own() {
         (target.kind.as_str(), target.name.as_str()),
         ("PipelineRun", "first")
     );
+}
+
+#[test]
+fn a_rerun_of_a_job_belongs_to_the_job_that_lighthouse_makes_for_it() {
+    let mut run = succeeded();
+    run["metadata"]["name"] = json!("first-r-1");
+    run["metadata"]["labels"]["dashboard.tekton.dev/rerunOf"] = json!("first");
+    run["metadata"]["ownerReferences"] = json!([]);
+    let waiting = tree(&run);
+    // The label still names the first job; the one to come is called as the run is.
+    let [Parent::Target(job), Parent::Root(TraceStart::Subject)] = waiting.parents.as_slice()
+    else {
+        panic!("{:?}", waiting.parents);
+    };
+    assert_eq!(
+        (job.kind.as_str(), job.name.as_str()),
+        ("LighthouseJob", "first-r-1")
+    );
+    run["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "lighthouse.jenkins.io/v1alpha1", "kind": "LighthouseJob", "name": "first-r-1", "uid": "j",
+        "controller": true,
+    }]);
+    let owned = tree(&run);
+    let [Parent::Owner(owner)] = owned.parents.as_slice() else {
+        panic!("{:?}", owned.parents);
+    };
+    assert_eq!(owner.kind.as_deref(), Some("LighthouseJob"));
+    assert_eq!(text(&owned.main, "tekton.rerun_of"), Some("first"));
+    assert_eq!(owned.main.links.len(), 1);
 }
 
 #[test]

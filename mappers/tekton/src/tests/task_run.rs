@@ -418,6 +418,14 @@ fn a_running_step_is_the_first_that_has_not_ended() {
 
     let deleted = tree_of(&run, &[], true);
     assert_eq!(deleted.main.end, Some(time(12)));
+    assert_eq!(
+        text(&deleted.main, "lighthouse.telemetry.end"),
+        Some("deleted")
+    );
+    assert_eq!(
+        text(child(&deleted, "step/test"), "lighthouse.telemetry.end"),
+        Some("parent")
+    );
     assert_eq!(child(&deleted, "step/test").end, Some(time(12)));
 }
 

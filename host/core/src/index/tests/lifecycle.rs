@@ -269,9 +269,14 @@ fn a_foreign_context_takes_a_job_into_its_trace_and_a_copied_one_makes_a_link() 
         trace_id: TraceKey::object("elsewhere").trace_id(),
         span_id: SpanId::of("elsewhere", "", ""),
     };
-    let mut outside = job("outside", "h", Some(5));
+    let mut outside = job("outside", "h", None);
     outside["metadata"]["annotations"] = json!({"traceparent": foreign.traceparent()});
+    outside["spec"]["safe"] = true.into();
     world.apply(&outside);
+    // What names the parent must stay.
+    assert!(world.annotated.is_empty());
+    outside["spec"]["end"] = 5.into();
+    world.apply(&version(outside, 2));
     let first = context("first", &TraceKey::event(&event_key("g")));
     let mut rerun = job("rerun", "g", Some(6));
     rerun["metadata"]["annotations"] = json!({

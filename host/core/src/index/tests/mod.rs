@@ -1,6 +1,7 @@
 //! The index with a mapper made of plain Rust, in virtual time.
 
 mod lifecycle;
+mod marks;
 mod properties;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -122,7 +123,10 @@ fn map(subject: &Subject) -> Result<Outcome, MappingFailure> {
             let body: Value = serde_json::from_str(&webhook.json).unwrap();
             let guid = body["GUID"].as_str().ok_or(failure("no GUID"))?;
             let mut tree = tree(span("", "LighthouseEvent", 0, None));
-            tree.main.start.time = webhook.received;
+            tree.main.start = Timestamp {
+                time: webhook.received,
+                precision: Precision::Nanosecond,
+            };
             tree.parents = vec![Parent::Root(TraceStart::Event(event_key(guid)))];
             return Ok(Outcome::Spans(vec![tree]));
         }
