@@ -84,11 +84,7 @@ fn taken<'mappers>(mappers: &'mappers Mappers, steps: &[Step]) -> Result<Pure<'m
 /// # Errors
 /// If a step cannot be played.
 pub fn exported_until(mappers: &Mappers, steps: &[Step], time: Time) -> Result<usize> {
-    let mut ground = Pure::new(mappers);
-    for (step, place) in steps.iter().zip(1..) {
-        ground.step_to(step.at)?;
-        ground.take(&step.what, place)?;
-    }
+    let mut ground = taken(mappers, steps)?;
     ground.step_to(time)?;
     Ok(ground.spans.len())
 }

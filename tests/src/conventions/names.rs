@@ -46,8 +46,8 @@ pub(super) fn check(name: &str, identifiers: &[&str], faults: &mut FaultsAt<'_>)
     if has_uuid(name) {
         faults.add("has a UUID in its name");
     }
-    // A name of one word, such as `release`, is what people call an object: its span may well be called so too.
-    let is_generated = |identifier: &str| !identifier.bytes().all(|byte| byte.is_ascii_lowercase());
+    // Without a digit it is what people call an object, such as `nightly-build`: its span may well be called so too.
+    let is_generated = |identifier: &str| identifier.bytes().any(|byte| byte.is_ascii_digit());
     let is_part = |identifier: &str| {
         name == identifier || name.split_whitespace().any(|word| word == identifier)
     };
