@@ -1,7 +1,7 @@
 //! Input of a size that no cluster should have: each ends in a trace of bounded size that says what was left out.
 
 // Clippy takes only `#[test]` functions for tests, not what they share.
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 use std::sync::LazyLock;
 

@@ -92,7 +92,7 @@ fn look_at(spans: &[Value]) -> (Vec<String>, usize) {
 }
 
 #[test]
-fn the_phases_of_a_pod_follow_each_other_without_a_gap() {
+fn no_span_is_negative_and_the_phases_of_a_pod_follow_each_other_without_a_gap() {
     let mappers = Mappers::builtin().expect("the built-in mappers");
     let mut wrong = Vec::new();
     let mut pods = 0;
@@ -101,6 +101,9 @@ fn the_phases_of_a_pod_follow_each_other_without_a_gap() {
         let traces: Vec<Value> = serde_saphyr::from_str(outcome.trace()).expect("YAML");
         for trace in &traces {
             let spans = trace.get("spans").and_then(Value::as_array);
+            for (start, end) in spans.into_iter().flatten().map(range) {
+                assert!(start <= end, "{}: {start} to {end}", scenario.name);
+            }
             let (found, looked_at) = look_at(spans.map_or(&[], Vec::as_slice));
             pods += looked_at;
             let found = found

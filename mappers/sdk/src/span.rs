@@ -210,8 +210,12 @@ impl SpanTree {
         self.add_under(None, span)
     }
 
-    /// Adds a span below an earlier child, or below the main span, and gives its place.
-    pub fn add_under(&mut self, under: Option<u32>, span: Span) -> u32 {
+    /// Adds a span below an earlier child, or below the main span, and gives its place. Ids derive from keys joined by
+    /// newlines, so that a key is of one line: names in objects that should not have several lines may have them.
+    pub fn add_under(&mut self, under: Option<u32>, mut span: Span) -> u32 {
+        if span.key.contains('\n') {
+            span.key = self.unused_key(span.key.replace('\n', " "));
+        }
         let place = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
         self.children.push(Child { under, span });
         place
@@ -379,6 +383,16 @@ mod tests {
             panic!("{:?}", tree.children);
         };
         assert_eq!((child.span.start, child.span.end), (at(10), None));
+    }
+
+    #[test]
+    fn a_key_is_of_one_line() {
+        let mut tree = SpanTree::new("s", Span::main("m", at(1))).under(Parent::own_root());
+        tree.add(Span::new("one two", "a", at(1)));
+        tree.add(Span::new("one\ntwo", "b", at(1)));
+        let keys: Vec<_> = tree.children.iter().map(|child| &child.span.key).collect();
+        assert_eq!(keys, ["one two", "one two/2"]);
+        assert_eq!(fault(&tree), None);
     }
 
     #[test]

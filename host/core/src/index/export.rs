@@ -171,7 +171,7 @@ impl Index {
         };
         let before = above.since(start.time);
         let is_skew = !before.is_zero() && before >= start.precision.duration();
-        is_skew.then(|| before.as_secs_f64())
+        is_skew.then_some(before.as_secs_f64())
     }
 
     /// The links whose targets are known, and how many are not.
