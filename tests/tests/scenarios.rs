@@ -10,9 +10,7 @@ use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry_tests::embedded;
 use lighthouse_telemetry_tests::outcome::Outcome;
 use lighthouse_telemetry_tests::pure::{self, Pure};
-use lighthouse_telemetry_tests::scenario::{
-    ALREADY_THERE, LATE, OLD_CLUSTER, Scenario, Step,
-};
+use lighthouse_telemetry_tests::scenario::{ALREADY_THERE, LATE, OLD_CLUSTER, Scenario, Step};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;

@@ -48,21 +48,20 @@ impl Index {
         for annotation in self.catalog.annotations(watch) {
             let key = annotation.key.as_str();
             let present = subject.annotations.get(key).map(|value| &**value);
-            // It says what the object is a part of, and nothing else does.
-            let is_context = annotation.value != AnnotationValue::TraceId;
-            if place.foreign && is_context {
-                continue;
-            }
             let wanted = match annotation.value {
                 AnnotationValue::Traceparent => place.own.traceparent(),
                 AnnotationValue::TraceId => place.own.trace_id.to_string(),
                 AnnotationValue::Tracestate => {
                     // The time of receipt may have become known since; that is not worth a patch.
                     let mark = present.and_then(Mark::parse);
-                    if mark.is_some_and(|mark| mark.span_id == place.own.span_id) {
+                    if mark.is_some_and(|mark| {
+                        mark.span_id == place.own.span_id && mark.replaced == place.replaces
+                    }) {
                         continue;
                     }
-                    place.own.tracestate(place.received)
+                    place
+                        .own
+                        .tracestate_in_place_of(place.replaces, place.received)
                 }
             };
             if present != Some(wanted.as_str()) {

@@ -35,12 +35,11 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 pub(super) struct Event {
     webhook: Option<WebhookRoot>,
-    jobs: BTreeMap<Uid, Job>,
+    /// By uid and run.
+    jobs: BTreeMap<(Uid, String), Job>,
     /// When the last job was observed to have ended.
     settled_from: Option<Time>,
     exported: bool,
-    /// The root stands for a parent that never turned up; its jobs are the orphans.
-    missing: Option<Missing>,
 }
 
 /// What a webhook says of the root.
@@ -61,12 +60,20 @@ pub(super) struct Job {
     pub(super) error_type: Option<String>,
     /// Its end, once it is exported.
     pub(super) end: Option<Time>,
+    /// The root stands for a parent that never turned up, and this is one of its orphans.
+    pub(super) missing: Option<Box<Missing>>,
 }
 
 impl Event {
     /// When its webhook was received first.
     pub(super) fn received(&self) -> Option<Time> {
         self.webhook.as_ref().map(|webhook| webhook.received)
+    }
+
+    /// What the root stands for, if it is no event. Its orphans need not all call it by the same name.
+    fn missing(&self) -> Option<&Missing> {
+        let jobs = self.jobs.values();
+        jobs.filter_map(|job| job.missing.as_deref()).min()
     }
 
     fn is_over(&self) -> bool {
@@ -107,32 +114,20 @@ impl Index {
     }
 
     /// A job of an event is known; or an orphan of a missing parent.
-    pub(super) fn job_seen(
-        &mut self,
-        key: &TraceKey,
-        missing: Option<Missing>,
-        uid: &Uid,
-        job: Job,
-    ) {
+    pub(super) fn job_seen(&mut self, key: &TraceKey, uid: &Uid, run: &str, job: Job) {
         let event = self.events.entry(key.clone()).or_default();
-        event.missing = missing;
-        if event.exported && !event.jobs.contains_key(uid) {
+        let id = (Uid::clone(uid), run.to_owned());
+        if event.exported && !event.jobs.contains_key(&id) {
             self.counts.late_jobs += 1;
         }
-        event
-            .jobs
-            .entry(Uid::clone(uid))
-            .and_modify(|known| {
-                known.created = job.created;
-                known.error_type.clone_from(&job.error_type);
-            })
-            .or_insert(job);
+        let end = event.jobs.get(&id).and_then(|known| known.end);
+        event.jobs.insert(id, Job { end, ..job });
     }
 
     /// An object turned out not to be a job of this event.
-    pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid) {
+    pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid, run: &str) {
         if let Some(event) = self.events.get_mut(key) {
-            event.jobs.remove(uid);
+            event.jobs.remove(&(Uid::clone(uid), run.to_owned()));
             let over = event.is_over() && !event.exported;
             let jobless = event.jobs.is_empty() && !event.exported;
             if over {
@@ -149,11 +144,18 @@ impl Index {
     }
 
     /// A job of an event was exported. `observed`: when its end was.
-    pub(super) fn job_exported(&mut self, key: &TraceKey, uid: &Uid, observed: Time, job: Job) {
+    pub(super) fn job_exported(
+        &mut self,
+        key: &TraceKey,
+        uid: &Uid,
+        run: &str,
+        observed: Time,
+        job: Job,
+    ) {
         let Some(event) = self.events.get_mut(key) else {
             return;
         };
-        event.jobs.insert(Uid::clone(uid), job);
+        event.jobs.insert((Uid::clone(uid), run.to_owned()), job);
         event.settled_from = event.settled_from.max(Some(observed));
         if event.is_over() {
             let from = event.settled_from.unwrap_or(observed);
@@ -166,15 +168,22 @@ impl Index {
 
     /// The settle window of an event has passed.
     pub(super) fn event_due(&mut self, now: Time, key: &TraceKey) {
-        let Some(event) = self.events.get_mut(key) else {
+        let Some(event) = self.events.get(key) else {
             return;
         };
         let settled = event
             .settled_from
             .is_none_or(|from| from.plus(self.settings.settle) <= now);
-        if event.exported || !event.is_over() || !settled {
+        if event.exported || !event.is_over() || !settled || self.hold_root(now, key) {
             return;
         }
+        self.export_root(now, key);
+    }
+
+    fn export_root(&mut self, now: Time, key: &TraceKey) {
+        let Some(event) = self.events.get_mut(key) else {
+            return;
+        };
         event.exported = true;
         let spans = root(key, event, self.settings.cluster_name.as_deref());
         // The next to come only needs to know that the root is gone.
@@ -195,10 +204,7 @@ impl Index {
             .collect();
         over.sort();
         for key in over {
-            if let Some(event) = self.events.get_mut(&key) {
-                event.settled_from = None;
-            }
-            self.event_due(now, &key);
+            self.export_root(now, &key);
         }
     }
 
@@ -245,12 +251,12 @@ fn root(key: &TraceKey, event: &Event, cluster_name: Option<&str>) -> Vec<Span> 
     };
     let own = SpanContext {
         trace_id: key.trace_id(),
-        span_id: match &event.missing {
+        span_id: match event.missing() {
             Some(missing) => missing.span_id(),
             None => key.root_span_id(),
         },
     };
-    let mut spans = match (&event.webhook, &event.missing) {
+    let mut spans = match (&event.webhook, event.missing()) {
         (Some(webhook), _) => assemble::spans(Assembly {
             uid: &format!("root:{key}"),
             tree: &webhook.tree,
@@ -313,7 +319,7 @@ fn fail_with_jobs(root: &mut Span, event: &Event) {
         .retain(|attribute| attribute.key != ERROR_TYPE);
     root.attributes.push(Attribute::new(ERROR_TYPE, error_type));
     let (failed, all) = (failed.len(), event.jobs.len());
-    let what = match event.missing {
+    let what = match event.missing() {
         Some(_) => "children",
         None => "jobs",
     };

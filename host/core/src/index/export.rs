@@ -8,10 +8,9 @@ use super::assemble::{self, Assembly, Bounds};
 use super::effect::Effect;
 use super::event::Job;
 use super::event::error_type;
-use super::lifecycle::keys;
 use super::resolve::{Place, Resolution, Want, run_at};
 use super::schedule::Deadline;
-use super::subject::{Adopter, Finished, Life, Run, Subject};
+use super::subject::{Finished, FinishedRun, Life, Run, Silence, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
 use crate::mapping::{Attribute, AttributeValue, LinkTarget, MappedLink, Timestamp};
@@ -36,6 +35,9 @@ impl Index {
             !run.exported && run.ended.is_some_and(settled)
         };
         if !runs.iter().any(is_due) {
+            if subject.is_mapped() {
+                self.finish_if_exported(now, uid);
+            }
             return;
         }
         if !subject.is_mapped() && !at_once {
@@ -57,6 +59,9 @@ impl Index {
             .filter(|(_, run)| is_due(run) && !run.resolution.is_pending())
             .map(|(place, _)| place)
             .collect();
+        if due.is_empty() || (!at_once && self.hold_object(now, uid)) {
+            return;
+        }
         for place in due {
             self.export_run(uid, place);
         }
@@ -93,8 +98,9 @@ impl Index {
                         created: created.min(bounds.start),
                         error_type: error_type(&run.tree),
                         end: Some(bounds.end),
+                        missing: place.orphan.clone(),
                     };
-                    (key, job)
+                    (key, run.tree.run.clone(), job)
                 });
             }
         }
@@ -108,10 +114,10 @@ impl Index {
             self.counts.spans_exported += spans.len() as u64;
             self.effects.push(Effect::Export(spans));
         }
-        if let (Some((key, job)), Some(observed)) = (job, observed) {
+        if let (Some((key, run, job)), Some(observed)) = (job, observed) {
             // Orphans of one parent give up one by one.
             let observed = if is_orphan { self.now } else { observed };
-            self.job_exported(&key, uid, observed, job);
+            self.job_exported(&key, uid, &run, observed, job);
         }
     }
 
@@ -129,15 +135,16 @@ impl Index {
             let why = if subject.deleted { "deleted" } else { "latest" };
             marks.push(Attribute::new(marks::END, why));
         }
-        if subject.omitted() > 0 {
-            marks.push(Attribute::new(marks::OMITTED, i64::from(subject.omitted())));
+        let omitted = subject.mapping.watch.map(|watch| subject.omitted(watch));
+        if let Some(omitted) = omitted.filter(|omitted| *omitted > 0) {
+            marks.push(Attribute::new(marks::OMITTED, i64::from(omitted)));
         }
         let spans =
             std::iter::once(&tree.main).chain(tree.children.iter().map(|child| &child.span));
         let mut links: Vec<(Vec<Link>, u32)> = spans
             .map(|span| self.links(subject, span.start.time, &span.links))
             .collect();
-        if let (Some(context), Some((main, _))) = (place.repeats, links.first_mut()) {
+        if let (Some(context), Some((main, _))) = (place.repeats(), links.first_mut()) {
             main.push(Link {
                 trace_id: context.trace_id,
                 span_id: context.span_id,
@@ -166,7 +173,7 @@ impl Index {
         let parent = self.subjects.get(place.parent_object.as_ref()?)?;
         let above = match &parent.life {
             Life::Runs(runs) => run_at(runs, start.time)?.tree.main.start.time,
-            Life::Finished(finished) => finished.start?,
+            Life::Finished(finished) => run_at(&finished.runs, start.time)?.start,
             Life::Unknown | Life::NotOurs => return None,
         };
         let before = above.since(start.time);
@@ -192,7 +199,7 @@ impl Index {
     }
 
     /// An object that has exported all its runs is finished, if it runs but once or is gone.
-    fn finish_if_exported(&mut self, now: Time, uid: &Uid) {
+    pub(super) fn finish_if_exported(&mut self, now: Time, uid: &Uid) {
         let Some(subject) = self.subjects.get(uid) else {
             return;
         };
@@ -203,11 +210,7 @@ impl Index {
         if !runs.iter().all(|run| run.exported) || !(once || subject.deleted) {
             return;
         }
-        let context = runs.last().and_then(|run| match &run.resolution {
-            Resolution::Resolved(place) => Some(place.adopter()),
-            Resolution::Pending(_) | Resolution::Unrelated => None,
-        });
-        self.finish(now, uid, context, false);
+        self.finish(now, uid, None);
         let waiting = self
             .names
             .waiting_for(&Want::Uid(Uid::clone(uid)))
@@ -216,30 +219,28 @@ impl Index {
     }
 
     /// Keeps of an object only what its children need.
-    pub(super) fn finish(&mut self, now: Time, uid: &Uid, context: Option<Adopter>, waited: bool) {
+    pub(super) fn finish(&mut self, now: Time, uid: &Uid, silence: Option<Silence>) {
         self.set_waits(uid, BTreeSet::new());
         self.pending.remove(uid);
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let (keys, start) = match &subject.life {
-            Life::Runs(runs) => {
-                let last = runs.last().map(|run| run.tree.main.start.time);
-                (keys(runs), last)
-            }
-            _ => (Vec::new(), None),
+        let runs = match &subject.life {
+            Life::Runs(runs) => runs.iter().map(FinishedRun::of).collect(),
+            _ => Box::default(),
         };
         subject.life = Life::Finished(Finished {
-            context,
-            waited,
-            start,
-            keys: keys.into_iter().map(Box::from).collect(),
+            runs,
+            silence,
             latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
         });
         subject.inputs.clear();
         subject.attached.clear();
         subject.annotations.clear();
-        subject.owners = Vec::new();
+        // Children of an object that is nobody's hang from its owners.
+        if silence != Some(Silence::NotOurs) {
+            subject.owners = Vec::new();
+        }
         if subject.deleted {
             self.schedule.add(
                 now.plus(super::intake::MEMORY),
@@ -264,22 +265,48 @@ impl Index {
                 Some(root(TraceKey::pull_request(pull_request)))
             }
             LinkTarget::Traceparent(text) => SpanContext::parse(text),
-            LinkTarget::Target(target) => {
-                let known = match &target.uid {
-                    Some(uid) => self.subjects.get(uid.as_str()),
-                    None => {
-                        let kind = GroupKind {
-                            group: target.group.as_str().into(),
-                            kind: target.kind.as_str().into(),
-                        };
-                        let namespace = target.namespace.as_deref().map(Arc::from);
-                        let namespace = namespace.or(subject.reference.namespace.clone());
-                        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
-                    }
-                };
-                let adopter = self.adopter(known?, &target.span, start)?;
-                Some(adopter.context)
+            LinkTarget::Target(named) => {
+                let known = self.target(subject, target)?;
+                // Whether its deadline has passed yet depends on when it was first seen.
+                let adopter = self.adopter(known, &named.span, start)?;
+                (!adopter.by_deadline).then_some(adopter.context)
             }
+        }
+    }
+
+    /// The object that a link leads to.
+    pub(super) fn target(&self, subject: &Subject, to: &LinkTarget) -> Option<&Subject> {
+        let LinkTarget::Target(target) = to else {
+            return None;
+        };
+        if let Some(uid) = &target.uid {
+            return self.subjects.get(uid.as_str());
+        }
+        let kind = GroupKind {
+            group: target.group.as_str().into(),
+            kind: target.kind.as_str().into(),
+        };
+        let namespace = target.namespace.as_deref().map(Arc::from);
+        let namespace = namespace.or(subject.reference.namespace.clone());
+        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
+    }
+}
+
+impl FinishedRun {
+    fn of(run: &Run) -> Self {
+        let place = match &run.resolution {
+            Resolution::Resolved(place) => Some(place),
+            Resolution::Pending(_) | Resolution::Unrelated => None,
+        };
+        let children = run.tree.children.iter();
+        Self {
+            run: run.tree.run.as_str().into(),
+            start: run.tree.main.start.time,
+            adopter: place.map(Place::adopter),
+            parent: place.and_then(|place| place.parent_object.clone()),
+            keys: children
+                .map(|child| child.span.key.as_str().into())
+                .collect(),
         }
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::Index;
 use super::effect::Effect;
 use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
+use super::resolve::Want;
 use super::schedule::Deadline;
 use super::subject::{AttachedKey, AttachedObject, Life, Subject};
 use crate::identity::TraceKey;
 use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
-use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid};
+use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId};
 use crate::time::Time;
 
 /// Attached objects that wait for their subjects, in all.
@@ -58,7 +59,6 @@ impl Index {
             .entry(source)
             .or_default()
             .insert(Uid::clone(&uid));
-        self.drop_labels(&uid);
         let subject = self
             .subjects
             .entry(Uid::clone(&uid))
@@ -71,13 +71,30 @@ impl Index {
             }
             return;
         }
+        let is_newest = subject.is_newest(&object);
+        let moved = is_newest && subject.owners != object.owners;
+        let relabelled = is_newest && subject.labels != object.labels;
+        let mut waiting = if relabelled {
+            self.drop_labels(&uid)
+        } else {
+            Vec::new()
+        };
+        let Some(subject) = self.subjects.get_mut(&uid) else {
+            return;
+        };
         let mut changed = subject.update(object);
         if deleted && !subject.deleted {
-            subject.deleted = true;
-            subject.change();
+            subject.delete();
             changed = true;
         }
-        let waiting = self.note_names(&uid);
+        if is_new || relabelled {
+            waiting.extend(self.note_names(&uid));
+        }
+        if moved && !is_new {
+            // Mappers need not read the owners.
+            waiting.push(Uid::clone(&uid));
+            waiting.extend(self.names.waiting_for(&Want::Uid(Uid::clone(&uid))));
+        }
         if is_new {
             self.schedule.add(
                 now.plus(self.settings.orphan_deadline),
@@ -91,9 +108,7 @@ impl Index {
             // The annotations may have changed, which mappers need not read.
             self.annotate(&uid);
         }
-        if is_new {
-            self.place_all(now, waiting);
-        }
+        self.place_all(now, waiting);
     }
 
     /// A list of a source is complete.
@@ -110,11 +125,11 @@ impl Index {
             if subject.deleted {
                 continue;
             }
-            subject.deleted = true;
             if matches!(subject.life, Life::Finished(_)) {
+                subject.deleted = true;
                 self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
             } else {
-                subject.change();
+                subject.delete();
                 self.map_soon(now, &uid);
             }
         }
@@ -155,7 +170,8 @@ impl Index {
         };
         if let Life::Finished(finished) = &subject.life {
             // A list tells of all Events again; only what is newer than the export is late.
-            if finished.context.is_some() && finished.latest_attached < key.created {
+            let is_exported = finished.runs.iter().any(|run| run.adopter.is_some());
+            if is_exported && finished.latest_attached < key.created {
                 self.counts.late_attachments += 1;
             }
             return;
@@ -253,18 +269,24 @@ impl Index {
             now.plus(LOOKUP_MEMORY),
             Deadline::ForgetLookup(Uid::clone(uid)),
         );
-        let want = super::resolve::Want::Uid(Uid::clone(uid));
+        let want = Want::Uid(Uid::clone(uid));
         let waiting = self.names.waiting_for(&want).collect();
         self.place_all(now, waiting);
+        self.release(now, uid);
     }
 
     /// An exported object that is gone need not be remembered.
-    pub(super) fn forget_due(&mut self, uid: &Uid) {
+    pub(super) fn forget_due(&mut self, now: Time, uid: &Uid) {
         let finished = self
             .subjects
             .get(uid)
             .is_some_and(|subject| subject.deleted && matches!(subject.life, Life::Finished(_)));
-        if finished {
+        let want = Want::Uid(Uid::clone(uid));
+        if finished && self.names.waiting_for(&want).next().is_some() {
+            // What hangs from it would not find its parent any more.
+            self.schedule
+                .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(uid)));
+        } else if finished {
             self.drop_names(uid);
             self.subjects.remove(uid);
             for known in self.by_source.values_mut() {
@@ -307,12 +329,18 @@ impl Index {
     }
 
     /// A webhook was mapped.
-    pub(super) fn webhook_mapped(&mut self, now: Time, number: u64, outcome: Option<Outcome>) {
+    pub(super) fn webhook_mapped(
+        &mut self,
+        now: Time,
+        number: u64,
+        asked: WatchId,
+        outcome: Option<Outcome>,
+    ) {
         let Some(webhook) = self.webhooks.get_mut(&number) else {
             return;
         };
-        if webhook.subject_of.is_empty() {
-            self.webhooks.remove(&number);
+        // The same answer may come twice.
+        if webhook.subject_of.first().map(|(watch, _)| *watch) != Some(asked) {
             return;
         }
         let (watch, json) = webhook.subject_of.remove(0);

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Index;
-use super::subject::{Adopter, Finished, Life, Run, Subject, controller};
-use crate::context::{Origin, SpanContext, origin};
+use super::subject::{Adopter, FinishedRun, Life, Run, Silence, Subject, controller};
+use crate::context::{Mark, Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, SpanTree, Target, TraceStart};
 use crate::object::{GroupKind, ObjectReference, Owner, Uid};
@@ -47,14 +47,15 @@ pub(super) struct Place {
     pub(super) depth: u32,
     /// The event whose root is the parent.
     pub(super) event: Option<TraceKey>,
-    /// The main span of what this run repeats.
-    pub(super) repeats: Option<SpanContext>,
+    /// The context that the object had when it was made and that decides its place; ours takes its place in the
+    /// annotations.
+    pub(super) replaces: Option<SpanContext>,
     /// When the event of the trace was received.
     pub(super) received: Option<Time>,
-    /// The parent is a context of somebody else's that was found on the object.
-    pub(super) foreign: bool,
     /// The deadline passed before the parent was known.
-    pub(super) orphan: Option<Missing>,
+    pub(super) orphan: Option<Box<Missing>>,
+    /// It, or what it hangs below, has this place only because what was to come first did not before a deadline.
+    pub(super) by_deadline: bool,
     /// Its owners go round in a circle, which is broken here.
     pub(super) cyclic: bool,
     /// All above ended before the replay window.
@@ -68,6 +69,8 @@ pub(super) struct Missing {
     pub(super) namespace: Option<Arc<str>>,
     pub(super) name: Arc<str>,
     pub(super) uid: Option<Uid>,
+    /// The first label by which it was sought.
+    pub(super) label: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl Missing {
@@ -81,6 +84,18 @@ impl Missing {
                 self.namespace.as_deref().unwrap_or_default(),
                 &self.name,
             ),
+        }
+    }
+
+    /// What those wait for who wait for this parent.
+    pub(super) fn want(&self) -> Want {
+        if let Some(uid) = &self.uid {
+            return Want::Uid(Uid::clone(uid));
+        }
+        let (kind, namespace) = (self.kind.clone(), self.namespace.clone());
+        match &self.label {
+            Some((key, value)) => Want::Label(kind, namespace, Arc::clone(key), Arc::clone(value)),
+            None => Want::Name(kind, namespace, Arc::clone(&self.name)),
         }
     }
 
@@ -112,8 +127,6 @@ pub(super) struct Found {
     pub(super) wants: BTreeSet<Want>,
     /// Look-ups without which it stays pending.
     pub(super) fetch: Vec<ObjectReference>,
-    /// The object was made as a copy of the one that had this context.
-    pub(super) repeats: Option<SpanContext>,
 }
 
 /// What came of one candidate.
@@ -163,16 +176,16 @@ impl Index {
             parent_object: None,
             depth,
             event: None,
-            repeats: None,
+            replaces: None,
             received: None,
-            foreign: false,
             orphan: None,
+            by_deadline: false,
             cyclic: false,
             too_old: false,
         };
         let own_trace = TraceKey::object(uid);
-        let mut repeats = subject.repeats;
-        let mut repeated = repeats.is_some();
+        // The object was made as a copy of the one that had this context.
+        let mut repeats = None;
         let mut open = Open::default();
         let mut resolution = Resolution::Unrelated;
         for parent in &tree.parents {
@@ -188,8 +201,8 @@ impl Index {
                     Some(place(key.trace_id(), None, 0))
                 }
                 // A copy of an earlier job still names that job's event, which it has nothing to do with.
-                Parent::Event(_) if repeated => Some(Place {
-                    repeats,
+                Parent::Event(_) if repeats.is_some() => Some(Place {
+                    replaces: repeats,
                     ..place(own_trace.trace_id(), None, 0)
                 }),
                 Parent::Event(key) => {
@@ -204,28 +217,37 @@ impl Index {
                     traceparent,
                     tracestate,
                 }) => SpanContext::parse(traceparent).and_then(|context| {
+                    let outside = |context: SpanContext| Place {
+                        replaces: Some(context),
+                        ..place(context.trace_id, Some(context.span_id), 1)
+                    };
                     match origin(&context, tracestate.as_deref(), span_id) {
                         Origin::Own => {
-                            // We wrote this when we knew that the object repeats another.
-                            repeated |= context.trace_id == own_trace.trace_id();
-                            None
+                            let mark = tracestate.as_deref().and_then(Mark::parse);
+                            match mark.and_then(|mark| mark.replaced) {
+                                // What we replace by a context of the same trace was an outside one.
+                                Some(replaced) if replaced.trace_id == context.trace_id => {
+                                    Some(outside(replaced))
+                                }
+                                replaced => {
+                                    repeats = repeats.or(replaced);
+                                    None
+                                }
+                            }
                         }
                         Origin::Copied => {
                             repeats.get_or_insert(context);
-                            repeated = true;
                             None
                         }
-                        Origin::Foreign => Some(Place {
-                            foreign: true,
-                            ..place(context.trace_id, Some(context.span_id), 1)
-                        }),
+                        Origin::Foreign => Some(outside(context)),
                     }
                 }),
                 Parent::Owner(owner) => search.owner(owner).place(&mut open, &place),
                 Parent::Target(target) => search.target(target).place(&mut open, &place),
                 Parent::Labelled(labels) => search.labelled(labels).place(&mut open, &place),
             };
-            if let Some(found) = found {
+            if let Some(mut found) = found {
+                found.by_deadline |= open.missing.is_some();
                 resolution = Resolution::Resolved(found);
                 break;
             }
@@ -248,7 +270,8 @@ impl Index {
         } else if let (Resolution::Unrelated, Some(missing)) = (&resolution, open.missing) {
             resolution = Resolution::Resolved(Place {
                 event: Some(missing.trace()),
-                orphan: Some(missing.clone()),
+                orphan: Some(Box::new(missing.clone())),
+                by_deadline: true,
                 ..place(missing.trace().trace_id(), Some(missing.span_id()), 1)
             });
         }
@@ -256,7 +279,6 @@ impl Index {
             resolution,
             wants: search.wants,
             fetch: search.fetch,
-            repeats,
         }
     }
 
@@ -276,38 +298,61 @@ impl Index {
                 adopter.context.span_id = SpanId::of(uid, &run.tree.run, span);
                 Some(adopter)
             }
-            Life::Finished(Finished { context, keys, .. }) => context.map(|mut adopter| {
-                if keys.iter().any(|known| **known == *key) {
-                    adopter.context.span_id = SpanId::of(uid, "", key);
+            Life::Finished(finished) => {
+                let run = run_at(&finished.runs, start)?;
+                let mut adopter = run.adopter?;
+                if run.keys.iter().any(|known| **known == *key) {
+                    adopter.context.span_id = SpanId::of(uid, &run.run, key);
                 }
-                adopter
-            }),
+                Some(adopter)
+            }
         }
     }
 }
 
 impl Place {
+    /// The main span of what this run repeats: what is replaced by a context of the same trace is its parent.
+    pub(super) fn repeats(&self) -> Option<SpanContext> {
+        let replaced = self.replaces;
+        replaced.filter(|replaced| replaced.trace_id != self.own.trace_id)
+    }
+
     /// What children inherit.
     pub(super) fn adopter(&self) -> Adopter {
         Adopter {
             context: self.own,
             depth: self.depth,
             too_old: self.too_old,
+            by_deadline: self.by_deadline,
             received: self.received,
         }
     }
 }
 
 /// The run that children which start at this time belong to: the last that had started, else the first.
-pub(super) fn run_at(runs: &[Run], start: Time) -> Option<&Run> {
-    let started = runs
-        .iter()
-        .filter(|run| run.tree.main.start.time <= start)
-        .max_by_key(|run| (run.tree.main.start.time, run.tree.run.as_str()));
-    started.or_else(|| {
-        runs.iter()
-            .min_by_key(|run| (run.tree.main.start.time, run.tree.run.as_str()))
-    })
+pub(super) fn run_at<R: Started>(runs: &[R], start: Time) -> Option<&R> {
+    let started = runs.iter().filter(|run| run.started().0 <= start);
+    started
+        .max_by_key(|run| run.started())
+        .or_else(|| runs.iter().min_by_key(|run| run.started()))
+}
+
+/// A run, as far as children look for theirs.
+pub(super) trait Started {
+    /// When it started, and its name.
+    fn started(&self) -> (Time, &str);
+}
+
+impl Started for Run {
+    fn started(&self) -> (Time, &str) {
+        (self.tree.main.start.time, &self.tree.run)
+    }
+}
+
+impl Started for FinishedRun {
+    fn started(&self) -> (Time, &str) {
+        (self.start, &self.run)
+    }
 }
 
 impl Candidate {
@@ -321,6 +366,7 @@ impl Candidate {
             Self::Parent(adopter, uid) => Some(Place {
                 parent_object: Some(uid),
                 too_old: adopter.too_old,
+                by_deadline: adopter.by_deadline,
                 received: adopter.received,
                 ..place(
                     adopter.context.trace_id,
@@ -368,7 +414,7 @@ impl Search<'_> {
                     });
                 }
                 Some(subject) => {
-                    if !matches!(subject.life, Life::NotOurs) {
+                    if !subject.is_not_ours() {
                         return self.known(subject, &wanted.span);
                     }
                     subject.owners.as_slice()
@@ -414,6 +460,7 @@ impl Search<'_> {
             namespace: namespace.clone(),
             name: Arc::clone(&name),
             uid: target.uid.as_deref().map(Arc::from),
+            label: None,
         };
         let subject = match &missing.uid {
             Some(uid) => {
@@ -477,6 +524,7 @@ impl Search<'_> {
                 namespace: self.subject.reference.namespace.clone(),
                 name: format!("{key}={value}").into(),
                 uid: None,
+                label: Some((key.as_str().into(), value.as_str().into())),
             }),
             None => Candidate::Void,
         }
@@ -497,17 +545,19 @@ impl Search<'_> {
         }
         match &subject.life {
             Life::NotOurs => Candidate::Void,
-            Life::Finished(finished) if !finished.waited => Candidate::Void,
+            Life::Finished(finished) if finished.silence != Some(Silence::Waited) => {
+                Candidate::Void
+            }
             Life::Finished(_) => Candidate::Missing(Missing {
                 kind: subject.reference.kind.clone(),
                 namespace: subject.reference.namespace.clone(),
                 name: Arc::clone(&subject.reference.name),
                 uid: Some(Uid::clone(uid)),
+                label: None,
             }),
             Life::Runs(runs)
-                if runs
-                    .iter()
-                    .all(|run| run.resolution == Resolution::Unrelated) =>
+                if run_at(runs, self.start)
+                    .is_some_and(|run| run.resolution == Resolution::Unrelated) =>
             {
                 Candidate::Void
             }
@@ -528,14 +578,17 @@ impl Search<'_> {
                 return Some(least == own);
             }
             least = least.min(uid);
-            let Life::Runs(runs) = &subject.life else {
-                return None;
-            };
-            let parent = runs.iter().find_map(|run| match &run.resolution {
-                Resolution::Resolved(place) => place.parent_object.as_ref(),
-                Resolution::Pending(uid) => uid.as_ref(),
-                Resolution::Unrelated => None,
-            })?;
+            let parent = match &subject.life {
+                Life::Unknown | Life::NotOurs => None,
+                Life::Runs(runs) => runs.iter().find_map(|run| match &run.resolution {
+                    Resolution::Resolved(place) => place.parent_object.as_ref(),
+                    Resolution::Pending(uid) => uid.as_ref(),
+                    Resolution::Unrelated => None,
+                }),
+                Life::Finished(finished) => {
+                    finished.runs.iter().find_map(|run| run.parent.as_ref())
+                }
+            }?;
             subject = self.index.subjects.get(parent)?;
         }
         None
@@ -553,6 +606,7 @@ impl Search<'_> {
             namespace: self.subject.reference.namespace.clone(),
             name: Arc::clone(&owner.name),
             uid: Some(Uid::clone(&owner.uid)),
+            label: None,
         }
     }
 }

@@ -273,8 +273,24 @@ fn a_foreign_context_takes_a_job_into_its_trace_and_a_copied_one_makes_a_link() 
     outside["metadata"]["annotations"] = json!({"traceparent": foreign.traceparent()});
     outside["spec"]["safe"] = true.into();
     world.apply(&outside);
-    // What names the parent must stay.
-    assert!(world.annotated.is_empty());
+    let own = SpanContext {
+        trace_id: foreign.trace_id,
+        span_id: SpanId::of("outside", "", ""),
+    };
+    let [annotate] = world.annotated.as_slice() else {
+        panic!("{:?}", world.annotated);
+    };
+    let set: Vec<&str> = annotate
+        .annotations
+        .iter()
+        .map(|(_, value)| &**value)
+        .collect();
+    // What named the parent is not lost.
+    let expected = [
+        own.traceparent(),
+        own.tracestate_in_place_of(Some(foreign), None),
+    ];
+    assert_eq!(set, expected);
     outside["spec"]["end"] = 5.into();
     world.apply(&version(outside, 2));
     let first = context("first", &TraceKey::event(&event_key("g")));
