@@ -221,17 +221,21 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let (keys, start) = match &subject.life {
-            Life::Runs(runs) => {
-                let last = runs.last().map(|run| run.tree.main.start.time);
-                (keys(runs), last)
-            }
-            _ => (Vec::new(), None),
+        let runs: &[Run] = match &subject.life {
+            Life::Runs(runs) => runs,
+            _ => &[],
         };
+        let keys = keys(runs);
+        let start = runs.last().map(|run| run.tree.main.start.time);
+        let parent = runs.last().and_then(|run| match &run.resolution {
+            Resolution::Resolved(place) => place.parent_object.clone(),
+            Resolution::Pending(_) | Resolution::Unrelated => None,
+        });
         subject.life = Life::Finished(Finished {
             context,
             waited,
             start,
+            parent,
             keys: keys.into_iter().map(Box::from).collect(),
             latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
         });

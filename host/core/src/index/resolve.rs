@@ -528,14 +528,15 @@ impl Search<'_> {
                 return Some(least == own);
             }
             least = least.min(uid);
-            let Life::Runs(runs) = &subject.life else {
-                return None;
+            let parent = match &subject.life {
+                Life::Runs(runs) => runs.iter().find_map(|run| match &run.resolution {
+                    Resolution::Resolved(place) => place.parent_object.as_ref(),
+                    Resolution::Pending(uid) => uid.as_ref(),
+                    Resolution::Unrelated => None,
+                })?,
+                Life::Finished(finished) => finished.parent.as_ref()?,
+                Life::Unknown | Life::NotOurs => return None,
             };
-            let parent = runs.iter().find_map(|run| match &run.resolution {
-                Resolution::Resolved(place) => place.parent_object.as_ref(),
-                Resolution::Pending(uid) => uid.as_ref(),
-                Resolution::Unrelated => None,
-            })?;
             subject = self.index.subjects.get(parent)?;
         }
         None

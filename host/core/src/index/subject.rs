@@ -110,6 +110,8 @@ pub(super) struct Finished {
     pub(super) waited: bool,
     /// When the main span starts.
     pub(super) start: Option<Time>,
+    /// The object whose span the parent is.
+    pub(super) parent: Option<Uid>,
     /// Keys of the child spans that an object may hang under.
     pub(super) keys: Box<[Box<str>]>,
     /// When the newest attached object that was exported with it was created.
