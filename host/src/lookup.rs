@@ -217,6 +217,11 @@ impl Room {
                     self.metrics.lookup("missing");
                     Attempt::Answered(Fetched::Missing)
                 }
+                // A name of which no address can be made is that of no object.
+                Err(kube::Error::BuildRequest(_)) => {
+                    self.metrics.lookup("missing");
+                    Attempt::Answered(Fetched::Missing)
+                }
                 Err(kube::Error::Api(status)) if status.code == 404 => {
                     self.metrics.lookup("missing");
                     Attempt::Answered(Fetched::Missing)

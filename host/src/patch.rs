@@ -196,8 +196,11 @@ impl Room {
     }
 
     fn judge(&self, error: &kube::Error, rule: impl FnOnce() -> String) -> Attempt {
-        let kube::Error::Api(status) = error else {
-            return Attempt::Later(reason(error), None);
+        let status = match error {
+            kube::Error::Api(status) => status,
+            // A name of which no address can be made, as no API server lets it in: the next attempt makes none either.
+            kube::Error::BuildRequest(_) => return Attempt::Refused(reason(error)),
+            _ => return Attempt::Later(reason(error), None),
         };
         match status.code {
             404 | 410 => Attempt::Gone,

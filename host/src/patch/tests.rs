@@ -167,3 +167,14 @@ async fn a_kind_that_is_not_served_cannot_be_annotated() {
     patches.push(annotate(object));
     assert_eq!(answer(&mut answers).await.1, Annotated::Impossible);
 }
+
+#[tokio::test]
+async fn a_name_that_makes_no_address_is_given_up_at_once() {
+    let (patches, mut answers) = patches(settings(), |_| patched()).await;
+    let object = ObjectReference {
+        name: "two words".into(),
+        ..pod("a")
+    };
+    patches.push(annotate(object));
+    assert_eq!(answer(&mut answers).await.1, Annotated::Impossible);
+}

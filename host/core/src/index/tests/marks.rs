@@ -63,3 +63,19 @@ fn an_owner_in_another_namespace_is_none() {
     assert_ne!(span.trace_id, world.span("job").trace_id);
     assert_eq!(world.index.counts().orphans_exported, 1);
 }
+
+#[test]
+fn a_circle_stays_broken_where_it_was_when_the_others_are_exported() {
+    let run = |uid: &str, owner: &str, end: Option<u64>| {
+        object("Run", uid, Some(("Run", owner)), json!({"end": end}))
+    };
+    let mut world = World::new();
+    world.apply(&run("a", "c", None));
+    world.apply(&run("b", "a", Some(9)));
+    world.apply(&run("c", "b", Some(9)));
+    world.pass(MINUTE);
+    assert_eq!(world.span("c").parent, Some(SpanId::of("b", "", "")));
+    world.apply(&version(run("a", "c", Some(9)), 2));
+    world.pass(MINUTE);
+    assert_eq!(world.span("a").parent, None);
+}
