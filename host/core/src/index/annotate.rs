@@ -34,7 +34,7 @@ impl Index {
             return;
         };
         if subject.deleted
-            || !run.tree.may_annotate
+            || !run.sketch.may_annotate
             || run.ended_at_first_sight
             || place.orphan.is_some()
             || subject.annotated == Some(place.own)

@@ -7,13 +7,13 @@ use super::Index;
 use super::assemble::{self, Assembly, Bounds};
 use super::effect::Effect;
 use super::event::Job;
-use super::lifecycle::{is_failed, keys};
 use super::resolve::{Place, Resolution, Want};
+use super::run::Run;
 use super::schedule::Deadline;
-use super::subject::{Adopter, Finished, Life, Run, Subject};
+use super::subject::{Adopter, Finished, Life, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
-use crate::mapping::{Attribute, LinkTarget, MappedLink};
+use crate::mapping::{Attribute, LinkTarget, MappedLink, SpanTree};
 use crate::marks;
 use crate::object::{GroupKind, Uid};
 use crate::span::{Link, Span};
@@ -80,8 +80,9 @@ impl Index {
             Resolution::Unrelated => self.counts.unrelated += 1,
             Resolution::Resolved(place) if place.too_old => self.counts.too_old += 1,
             Resolution::Resolved(place) => {
-                let bounds = Bounds::of(&run.tree);
-                spans = self.assemble(subject, run, place, bounds);
+                let Some(tree) = &run.tree else { return };
+                let bounds = run.sketch.bounds;
+                spans = self.assemble(subject, tree, place, bounds);
                 is_orphan = place.orphan.is_some();
                 if is_orphan {
                     self.counts.orphans_exported += 1;
@@ -90,7 +91,7 @@ impl Index {
                 job = place.event.clone().map(|key| {
                     let job = Job {
                         created: created.min(bounds.start),
-                        failed: is_failed(&run.tree),
+                        failed: run.sketch.failed,
                         end: Some(bounds.end),
                     };
                     (key, job)
@@ -102,6 +103,7 @@ impl Index {
             && let Some(run) = runs.get_mut(number)
         {
             run.exported = true;
+            run.tree = None;
         }
         if !spans.is_empty() {
             self.counts.spans_exported += spans.len() as u64;
@@ -114,8 +116,13 @@ impl Index {
         }
     }
 
-    fn assemble(&self, subject: &Subject, run: &Run, place: &Place, bounds: Bounds) -> Vec<Span> {
-        let tree = &run.tree;
+    fn assemble(
+        &self,
+        subject: &Subject,
+        tree: &SpanTree,
+        place: &Place,
+        bounds: Bounds,
+    ) -> Vec<Span> {
         let mut marks = Vec::new();
         if place.orphan.is_some() || place.cyclic {
             marks.push(Attribute::new(marks::ORPHAN, true));
@@ -181,7 +188,7 @@ impl Index {
         let Life::Runs(runs) = &subject.life else {
             return;
         };
-        let once = runs.iter().all(|run| run.tree.run.is_empty());
+        let once = runs.iter().all(|run| run.sketch.run.is_empty());
         if !runs.iter().all(|run| run.exported) || !(once || subject.deleted) {
             return;
         }
@@ -204,14 +211,17 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let keys = match &subject.life {
-            Life::Runs(runs) => keys(runs),
-            _ => Vec::new(),
+        let (run, children) = match &mut subject.life {
+            Life::Runs(runs) => runs.pop().map_or_else(Default::default, |last| {
+                (last.sketch.run, last.sketch.children)
+            }),
+            _ => Default::default(),
         };
         subject.life = Life::Finished(Finished {
             context,
             waited,
-            keys: keys.into_iter().map(Box::from).collect(),
+            run,
+            children,
             latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
         });
         subject.inputs.clear();

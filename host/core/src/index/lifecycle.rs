@@ -4,17 +4,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Index;
-use super::assemble::Bounds;
 use super::effect::Effect;
 use super::event::Job;
 use super::fact::{MapRequest, SubjectId, Ticket};
 use super::resolve::{Place, Resolution, Want};
+use super::run::{Run, Sketch};
 use super::schedule::Deadline;
-use super::subject::{Life, Run, Subject};
-use crate::identity::TraceKey;
+use super::subject::{Life, Subject};
+use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{
-    Attribute, Child, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree,
-    Timestamp, TraceStart,
+    Attribute, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree, Timestamp,
+    TraceStart,
 };
 use crate::marks;
 use crate::object::{Uid, WatchId};
@@ -164,25 +164,32 @@ impl Index {
             _ => Vec::new(),
         };
         let deleted = subject.deleted;
-        let keys_before = keys(&before);
+        let children_before = children(&before);
         let mut runs: Vec<Run> = Vec::with_capacity(trees.len());
         for tree in trees {
-            if runs.iter().any(|run| run.tree.run == tree.run) {
+            let is_of = |run: &Run| *run.sketch.run == *tree.run;
+            if runs.iter().any(is_of) {
                 continue;
             }
             let known = before
                 .iter()
-                .position(|run| run.tree.run == tree.run)
+                .position(is_of)
                 .map(|place| before.swap_remove(place));
             let ended = deleted || tree.main.end.is_some();
+            let sketch = Sketch::of(uid, &tree);
+            // Of several runs one may be told of no more before it has ended.
+            let keep = ended || !tree.run.is_empty();
+            let tree = keep.then(|| Box::new(tree));
             runs.push(match known {
                 Some(run) if run.exported => run,
                 Some(run) => Run {
                     ended: ended.then(|| run.ended.unwrap_or(now)),
+                    sketch,
                     tree,
                     ..run
                 },
                 None => Run {
+                    sketch,
                     tree,
                     resolution: Resolution::Pending(None),
                     ended: ended.then_some(now),
@@ -191,11 +198,16 @@ impl Index {
                 },
             });
         }
-        // A run that the object no longer tells of is over.
-        before.sort_by(|left, right| left.tree.run.cmp(&right.tree.run));
+        // A run that the object no longer tells of is over; the only run of an object has not been.
+        before.sort_by(|left, right| left.sketch.run.cmp(&right.sketch.run));
+        let mut left = Vec::new();
         for mut run in before {
-            run.ended = run.ended.or(Some(now));
-            runs.push(run);
+            if run.tree.is_some() || run.exported {
+                run.ended = run.ended.or(Some(now));
+                runs.push(run);
+            } else {
+                left.extend(event_of(&run.resolution).cloned());
+            }
         }
         for ended in runs.iter().filter_map(|run| run.ended) {
             self.schedule.add(
@@ -203,8 +215,11 @@ impl Index {
                 Deadline::Settle(Uid::clone(uid)),
             );
         }
-        let changed = keys(&runs) != keys_before;
+        let changed = children(&runs) != children_before;
         subject.life = Life::Runs(runs);
+        for key in left {
+            self.job_gone(now, &key, uid);
+        }
         let mut affected = vec![Uid::clone(uid)];
         if changed {
             affected.extend(self.names.waiting_for(&Want::Uid(Uid::clone(uid))));
@@ -244,7 +259,7 @@ impl Index {
             if run.exported {
                 continue;
             }
-            let mut found = self.resolve(subject, &run.tree, expired && run.ended.is_some());
+            let mut found = self.resolve(subject, &run.sketch, expired && run.ended.is_some());
             wants.append(&mut found.wants);
             fetch.append(&mut found.fetch);
             repeats = found.repeats;
@@ -252,7 +267,7 @@ impl Index {
                 && place.depth <= 1
             {
                 let window = self.settings.replay_window;
-                let old = Bounds::of(&run.tree).end.plus(window) < subject.first_seen;
+                let old = run.sketch.bounds.end.plus(window) < subject.first_seen;
                 place.too_old |= run.ended_at_first_sight && old;
             }
             pending |= found.resolution.is_pending();
@@ -260,14 +275,14 @@ impl Index {
                 && let Some(key) = &place.event
                 && !place.too_old
             {
-                let created = subject.created.unwrap_or(run.tree.main.start.time);
+                let created = subject.created.unwrap_or(run.sketch.bounds.start);
                 let missing = place.orphan.clone();
                 jobs.push((
                     key.clone(),
                     missing,
                     Job {
-                        created: created.min(run.tree.main.start.time),
-                        failed: is_failed(&run.tree),
+                        created: created.min(run.sketch.bounds.start),
+                        failed: run.sketch.failed,
                         end: None,
                     },
                 ));
@@ -330,15 +345,10 @@ fn event_of(resolution: &Resolution) -> Option<&TraceKey> {
     }
 }
 
-pub(super) fn is_failed(tree: &SpanTree) -> bool {
-    matches!(tree.main.status, SpanStatus::Error(_))
-}
-
-/// Keys of the child spans that other objects may hang under.
-pub(super) fn keys(runs: &[Run]) -> Vec<String> {
-    let children = runs.iter().flat_map(|run| &run.tree.children);
-    children
-        .map(|child: &Child| child.span.key.clone())
+/// The child spans that other objects may hang under.
+fn children(runs: &[Run]) -> Vec<SpanId> {
+    runs.iter()
+        .flat_map(|run| run.sketch.children.iter().copied())
         .collect()
 }
 

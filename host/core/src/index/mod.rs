@@ -14,6 +14,7 @@ mod intake;
 mod lifecycle;
 mod names;
 mod resolve;
+mod run;
 mod schedule;
 mod subject;
 

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Index;
-use super::subject::{Adopter, Finished, Life, Run, Subject, controller};
+use super::run::{Run, Sketch, span_of};
+use super::subject::{Adopter, Finished, Life, Subject, controller};
 use crate::context::{Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
-use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, SpanTree, Target, TraceStart};
+use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, Target, TraceStart};
 use crate::object::{GroupKind, ObjectReference, Owner, Uid};
 use crate::time::Time;
 
@@ -145,16 +146,16 @@ struct Search<'a> {
 impl Index {
     /// Tries the candidates of a tree. `expired`: the deadline of the subject has passed, so that nothing is
     /// waited for any more.
-    pub(super) fn resolve(&self, subject: &Subject, tree: &SpanTree, expired: bool) -> Found {
+    pub(super) fn resolve(&self, subject: &Subject, sketch: &Sketch, expired: bool) -> Found {
         let mut search = Search {
             index: self,
             subject,
-            start: tree.main.start.time,
+            start: sketch.bounds.start,
             wants: BTreeSet::new(),
             fetch: Vec::new(),
         };
         let uid = &subject.reference.uid;
-        let span_id = SpanId::of(uid, &tree.run, "");
+        let span_id = SpanId::of(uid, &sketch.run, "");
         let place = |trace_id, parent, depth| Place {
             own: SpanContext { trace_id, span_id },
             parent,
@@ -172,7 +173,7 @@ impl Index {
         let mut repeated = repeats.is_some();
         let mut open = Open::default();
         let mut resolution = Resolution::Unrelated;
-        for parent in &tree.parents {
+        for parent in &sketch.parents {
             let found = match parent {
                 Parent::Root(start) => {
                     let key = match start {
@@ -264,16 +265,17 @@ impl Index {
                 let Resolution::Resolved(place) = &run.resolution else {
                     return None;
                 };
-                let known = run.tree.children.iter().any(|child| child.span.key == key);
-                let span = if known { key } else { "" };
                 let mut adopter = place.adopter();
-                adopter.context.span_id = SpanId::of(uid, &run.tree.run, span);
+                adopter.context.span_id = span_of(uid, &run.sketch.run, &run.sketch.children, key);
                 Some(adopter)
             }
-            Life::Finished(Finished { context, keys, .. }) => context.map(|mut adopter| {
-                if keys.iter().any(|known| **known == *key) {
-                    adopter.context.span_id = SpanId::of(uid, "", key);
-                }
+            Life::Finished(Finished {
+                context,
+                run,
+                children,
+                ..
+            }) => context.map(|mut adopter| {
+                adopter.context.span_id = span_of(uid, run, children, key);
                 adopter
             }),
         }
@@ -296,11 +298,11 @@ impl Place {
 fn run_at(runs: &[Run], start: Time) -> Option<&Run> {
     let started = runs
         .iter()
-        .filter(|run| run.tree.main.start.time <= start)
-        .max_by_key(|run| (run.tree.main.start.time, run.tree.run.as_str()));
+        .filter(|run| run.sketch.bounds.start <= start)
+        .max_by_key(|run| (run.sketch.bounds.start, &run.sketch.run));
     started.or_else(|| {
         runs.iter()
-            .min_by_key(|run| (run.tree.main.start.time, run.tree.run.as_str()))
+            .min_by_key(|run| (run.sketch.bounds.start, &run.sketch.run))
     })
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::resolve::Resolution;
+use super::run::Run;
 use crate::context::SpanContext;
-use crate::mapping::{Attached, ObjectSubject, SpanTree, Subject as MapperSubject};
+use crate::identity::SpanId;
+use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
 use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
 use crate::time::Time;
 
@@ -89,18 +90,6 @@ pub(super) enum Life {
     Finished(Finished),
 }
 
-/// A run of an object: one tree of spans.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) tree: SpanTree,
-    pub(super) resolution: Resolution,
-    /// When the end was first observed (not: when it was).
-    pub(super) ended: Option<Time>,
-    /// The run had ended when the object was first mapped.
-    pub(super) ended_at_first_sight: bool,
-    pub(super) exported: bool,
-}
-
 /// What is remembered of an object that is exported, for its children.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -108,8 +97,9 @@ pub(super) struct Finished {
     pub(super) context: Option<Adopter>,
     /// Its mapper wanted to wait until it was gone: it should have had a place, but never will.
     pub(super) waited: bool,
-    /// Keys of the child spans that an object may hang under.
-    pub(super) keys: Box<[Box<str>]>,
+    /// The last run, and its child spans that an object may hang under.
+    pub(super) run: Box<str>,
+    pub(super) children: Box<[SpanId]>,
     /// When the newest attached object that was exported with it was created.
     pub(super) latest_attached: Option<Time>,
 }
