@@ -7,6 +7,7 @@ use super::effect::{Annotate, Effect};
 use super::fact::Annotated;
 use super::resolve::Resolution;
 use super::subject::Life;
+use super::texts;
 use crate::context::Mark;
 use crate::description::AnnotationValue;
 use crate::object::Uid;
@@ -47,7 +48,7 @@ impl Index {
         let mut annotations = Vec::new();
         for annotation in self.catalog.annotations(watch) {
             let key = annotation.key.as_str();
-            let present = subject.annotations.get(key).map(|value| &**value);
+            let present = texts::get(&subject.annotations, key).map(|value| &**value);
             let wanted = match annotation.value {
                 AnnotationValue::Traceparent => place.own.traceparent(),
                 AnnotationValue::TraceId => place.own.trace_id.to_string(),

@@ -31,6 +31,8 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Event {
     webhook: Option<WebhookRoot>,
     jobs: BTreeMap<Uid, Job>,
+    /// How many of them are not exported yet.
+    under_way: usize,
     /// When the last job was observed to have ended.
     settled_from: Option<Time>,
     exported: bool,
@@ -64,7 +66,7 @@ impl Event {
     }
 
     fn is_over(&self) -> bool {
-        !self.jobs.is_empty() && self.jobs.values().all(|job| job.end.is_some())
+        !self.jobs.is_empty() && self.under_way == 0
     }
 }
 
@@ -113,20 +115,20 @@ impl Index {
         if event.exported && !event.jobs.contains_key(uid) {
             self.counts.late_jobs += 1;
         }
-        event
-            .jobs
-            .entry(Uid::clone(uid))
-            .and_modify(|known| {
-                known.created = job.created;
-                known.failed = job.failed;
-            })
-            .or_insert(job);
+        if let Some(known) = event.jobs.get_mut(uid) {
+            known.created = job.created;
+            known.failed = job.failed;
+        } else {
+            event.under_way += usize::from(job.end.is_none());
+            event.jobs.insert(Uid::clone(uid), job);
+        }
     }
 
     /// An object turned out not to be a job of this event.
     pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid) {
         if let Some(event) = self.events.get_mut(key) {
-            event.jobs.remove(uid);
+            let gone = event.jobs.remove(uid);
+            event.under_way -= usize::from(gone.is_some_and(|job| job.end.is_none()));
             let over = event.is_over() && !event.exported;
             let jobless = event.jobs.is_empty() && !event.exported;
             if over {
@@ -147,7 +149,8 @@ impl Index {
         let Some(event) = self.events.get_mut(key) else {
             return;
         };
-        event.jobs.insert(Uid::clone(uid), job);
+        let before = event.jobs.insert(Uid::clone(uid), job);
+        event.under_way -= usize::from(before.is_some_and(|job| job.end.is_none()));
         event.settled_from = event.settled_from.max(Some(observed));
         if event.is_over() {
             let from = event.settled_from.unwrap_or(observed);

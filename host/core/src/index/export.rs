@@ -222,11 +222,11 @@ impl Index {
             waited,
             run,
             children,
-            latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
+            latest_attached: subject.attached.latest(),
         });
-        subject.inputs.clear();
+        subject.inputs = Vec::new();
         subject.attached.clear();
-        subject.annotations.clear();
+        subject.annotations = Default::default();
         subject.owners = Vec::new();
         if subject.deleted {
             self.schedule.add(
@@ -254,7 +254,7 @@ impl Index {
             LinkTarget::Traceparent(text) => SpanContext::parse(text),
             LinkTarget::Target(target) => {
                 let known = match &target.uid {
-                    Some(uid) => self.subjects.get(uid.as_str()),
+                    Some(uid) => self.subjects.get(uid.as_str()).map(Box::as_ref),
                     None => {
                         let kind = GroupKind {
                             group: target.group.as_str().into(),

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Index;
+use super::attached::{AttachedKey, AttachedObject, SmallUid, Version};
 use super::effect::Effect;
 use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
+use super::names::shrink;
 use super::schedule::Deadline;
-use super::subject::{AttachedKey, AttachedObject, Life, Subject};
+use super::subject::{Life, Subject};
 use crate::identity::TraceKey;
 use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
 use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid};
@@ -52,6 +54,8 @@ impl Index {
         if object.subject_of.is_empty() {
             return;
         }
+        self.texts.sweep();
+        let (labels, annotations) = self.texts.share_object(&mut object);
         let uid = Uid::clone(&object.reference.uid);
         let is_new = !self.subjects.contains_key(&uid);
         self.by_source
@@ -62,7 +66,7 @@ impl Index {
         let subject = self
             .subjects
             .entry(Uid::clone(&uid))
-            .or_insert_with(|| Subject::new(&object, now));
+            .or_insert_with(|| Box::new(Subject::new(&object, now)));
         if matches!(subject.life, Life::Finished(_)) {
             if deleted && !subject.deleted {
                 subject.deleted = true;
@@ -71,7 +75,7 @@ impl Index {
             }
             return;
         }
-        let mut changed = subject.update(object);
+        let mut changed = subject.update(object, labels, annotations);
         if deleted && !subject.deleted {
             subject.deleted = true;
             subject.change();
@@ -126,15 +130,15 @@ impl Index {
             watch: attached_to.watch,
             attachment: attached_to.attachment,
             created: object.created,
-            uid: Uid::clone(&object.reference.uid),
+            uid: SmallUid::new(&object.reference.uid),
         };
         let attached = AttachedObject {
-            resource_version: Arc::clone(&object.resource_version),
+            version: Version::new(&object.resource_version),
             json: attached_to.json,
         };
         let mapped_kind = self.catalog.subject_kind(key.watch);
         let known = match &attached_to.subject {
-            SubjectName::Uid(uid) => self.subjects.get(uid),
+            SubjectName::Uid(uid) => self.subjects.get(uid).map(Box::as_ref),
             SubjectName::Name(kind, namespace, name) => self.named(kind, namespace.as_ref(), name),
         };
         let Some(known) = known else {
@@ -184,9 +188,7 @@ impl Index {
             .or_default();
         match objects.get_mut(&key) {
             Some(known) => {
-                let older =
-                    super::subject::is_older(&attached.resource_version, &known.resource_version);
-                if !older {
+                if !attached.version.is_older_than(known.version) {
                     *known = attached;
                 }
             }
@@ -198,7 +200,7 @@ impl Index {
         if is_first {
             self.schedule.add(
                 now.plus(self.settings.orphan_deadline),
-                Deadline::Unclaimed(subject),
+                Deadline::Unclaimed(Box::new(subject)),
             );
         }
     }
@@ -267,6 +269,7 @@ impl Index {
         if finished {
             self.drop_names(uid);
             self.subjects.remove(uid);
+            shrink(&mut self.subjects);
             for known in self.by_source.values_mut() {
                 known.remove(uid);
             }

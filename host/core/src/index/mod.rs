@@ -6,6 +6,7 @@
 
 mod annotate;
 mod assemble;
+mod attached;
 mod effect;
 mod event;
 mod export;
@@ -13,10 +14,12 @@ mod fact;
 mod intake;
 mod lifecycle;
 mod names;
+mod packed;
 mod resolve;
 mod run;
 mod schedule;
 mod subject;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,6 +34,7 @@ use self::intake::Unclaimed;
 use self::names::Names;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
+use self::texts::Texts;
 use crate::catalog::Catalog;
 use crate::identity::TraceKey;
 use crate::object::{Owner, SourceId, Uid};
@@ -99,7 +103,8 @@ pub struct Index {
     catalog: Arc<Catalog>,
     settings: Settings,
     now: Time,
-    subjects: HashMap<Uid, Subject>,
+    subjects: HashMap<Uid, Box<Subject>>,
+    texts: Texts,
     by_source: BTreeMap<SourceId, BTreeSet<Uid>>,
     names: Names,
     /// Subjects whose parent is not known yet.
@@ -127,6 +132,7 @@ impl Index {
             settings,
             now: Time::EPOCH,
             subjects: HashMap::new(),
+            texts: Texts::default(),
             by_source: BTreeMap::new(),
             names: Names::default(),
             pending: BTreeSet::new(),

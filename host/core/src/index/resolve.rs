@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::Index;
 use super::run::{Run, Sketch, span_of};
 use super::subject::{Adopter, Finished, Life, Subject, controller};
+use super::texts;
 use crate::context::{Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, Target, TraceStart};
@@ -407,7 +408,7 @@ impl Search<'_> {
         let subject = match &missing.uid {
             Some(uid) => {
                 self.wants.insert(Want::Uid(Uid::clone(uid)));
-                self.index.subjects.get(uid)
+                self.index.subjects.get(uid).map(Box::as_ref)
             }
             None => {
                 let index = self.index;
@@ -446,18 +447,11 @@ impl Search<'_> {
             key.as_str().into(),
             value.as_str().into(),
         );
-        let subject = self
-            .index
-            .labelled(&want)
-            .filter(|subject| {
-                wanted.labels.iter().all(|(key, value)| {
-                    subject
-                        .labels
-                        .get(key.as_str())
-                        .is_some_and(|actual| **actual == **value)
-                })
+        let subject = self.index.labelled(&want).find(|subject| {
+            wanted.labels.iter().all(|(key, value)| {
+                texts::get(&subject.labels, key).is_some_and(|actual| **actual == **value)
             })
-            .min_by_key(|subject| (subject.created, Uid::clone(&subject.reference.uid)));
+        });
         self.wants.insert(want);
         match subject {
             Some(subject) => self.known(subject, &wanted.span),

@@ -1,15 +1,17 @@
 //! What the index keeps of an object that is mapped.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
+use super::attached::{AttachedKey, AttachedObject, AttachedObjects, SmallUid, Version};
+use super::packed::Packed;
 use super::run::Run;
+use super::texts::Pairs;
 use crate::context::SpanContext;
 use crate::identity::SpanId;
 use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
-use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
+use crate::object::{Object, ObjectReference, Owner, WatchId};
 use crate::time::Time;
 
 /// More attached objects of one subject are counted, not kept. A Pod of seven containers has about 40 Events; the
@@ -23,41 +25,25 @@ const OMITTED_LIMIT: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) reference: ObjectReference,
-    pub(super) resource_version: Arc<str>,
+    version: Version,
     pub(super) created: Option<Time>,
     pub(super) owners: Vec<Owner>,
-    pub(super) labels: BTreeMap<Arc<str>, Arc<str>>,
-    pub(super) annotations: BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) labels: Pairs,
+    pub(super) annotations: Pairs,
     pub(super) first_seen: Time,
     pub(super) deleted: bool,
     /// What each watch that wants the object reads of it; the first that claims it maps it.
-    pub(super) inputs: BTreeMap<WatchId, Arc<str>>,
-    pub(super) attached: BTreeMap<AttachedKey, AttachedObject>,
+    pub(super) inputs: Vec<(WatchId, Packed)>,
+    pub(super) attached: AttachedObjects,
     omitted: BTreeSet<u64>,
     pub(super) mapping: MappingState,
     pub(super) life: Life,
     /// Names that others would wait for have been told; what this object itself waits for.
-    pub(super) waits_for: BTreeSet<super::resolve::Want>,
+    pub(super) waits_for: Box<[super::resolve::Want]>,
     /// A context of ours that was copied to the object when it was made: it repeats an earlier one.
     pub(super) repeats: Option<SpanContext>,
     /// The context whose annotation was asked for.
     pub(super) annotated: Option<SpanContext>,
-}
-
-/// Order and identity of an attached object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AttachedKey {
-    pub(super) watch: WatchId,
-    pub(super) attachment: u32,
-    pub(super) created: Option<Time>,
-    pub(super) uid: Uid,
-}
-
-/// An attached object.
-#[derive(Clone, Debug)]
-pub(super) struct AttachedObject {
-    pub(super) resource_version: Arc<str>,
-    pub(super) json: Arc<str>,
 }
 
 /// How far the mapping of a subject is.
@@ -120,19 +106,19 @@ impl Subject {
     pub(super) fn new(object: &Object, now: Time) -> Self {
         Self {
             reference: object.reference.clone(),
-            resource_version: "".into(),
+            version: Version::default(),
             created: None,
             owners: Vec::new(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            labels: Pairs::default(),
+            annotations: Pairs::default(),
             first_seen: now,
             deleted: false,
-            inputs: BTreeMap::new(),
-            attached: BTreeMap::new(),
+            inputs: Vec::new(),
+            attached: AttachedObjects::default(),
             omitted: BTreeSet::new(),
             mapping: MappingState::default(),
             life: Life::Unknown,
-            waits_for: BTreeSet::new(),
+            waits_for: Box::default(),
             repeats: None,
             annotated: None,
         }
@@ -140,26 +126,42 @@ impl Subject {
 
     /// Takes over a version of the object, unless a newer one is known. Says whether its mapper would see a
     /// difference.
-    pub(super) fn update(&mut self, object: Object) -> bool {
-        if is_older(&object.resource_version, &self.resource_version) {
+    pub(super) fn update(&mut self, object: Object, labels: Pairs, annotations: Pairs) -> bool {
+        let version = Version::new(&object.resource_version);
+        if version.is_older_than(self.version) {
             return false;
         }
-        self.resource_version = object.resource_version;
+        self.version = version;
         self.created = object.created;
         self.owners = object.owners;
-        self.labels = object.labels;
-        self.annotations = object.annotations;
+        self.labels = labels;
+        self.annotations = annotations;
         let mut changed = false;
         for (watch, json) in object.subject_of {
-            if self.inputs.get(&watch) != Some(&json) {
-                self.inputs.insert(watch, json);
-                changed = true;
-            }
+            changed |= self.take_input(watch, &json);
         }
         if changed {
             self.change();
         }
         changed
+    }
+
+    /// Takes over what a watch reads; says whether that has changed.
+    fn take_input(&mut self, watch: WatchId, json: &str) -> bool {
+        let place = self
+            .inputs
+            .binary_search_by_key(&watch, |(watch, _)| *watch);
+        match place {
+            Ok(place) => match self.inputs.get_mut(place) {
+                Some((_, known)) if *known.text("") != *json => *known = Packed::new(json, ""),
+                _ => return false,
+            },
+            Err(place) => {
+                self.inputs.reserve_exact(1);
+                self.inputs.insert(place, (watch, Packed::new(json, "")));
+            }
+        }
+        true
     }
 
     /// The object itself has changed for its mapper.
@@ -180,15 +182,11 @@ impl Subject {
     /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
     /// difference.
     pub(super) fn attach(&mut self, key: AttachedKey, object: AttachedObject) -> bool {
-        if let Some(known) = self.attached.get_mut(&key) {
-            if is_older(&object.resource_version, &known.resource_version)
-                || known.json == object.json
-            {
-                return false;
+        if let Some(changed) = self.attached.update(&key, &object) {
+            if changed {
+                self.change_input();
             }
-            *known = object;
-            self.change_input();
-            return true;
+            return changed;
         }
         let number = hash(&key.uid);
         if self.omitted.contains(&number) {
@@ -196,7 +194,7 @@ impl Subject {
         }
         self.attached.insert(key, object);
         if self.attached.len() > ATTACHED_LIMIT
-            && let Some((last, _)) = self.attached.pop_last()
+            && let Some(last) = self.attached.pop_last()
             && self.omitted.len() < OMITTED_LIMIT
         {
             self.omitted.insert(hash(&last.uid));
@@ -214,27 +212,28 @@ impl Subject {
     pub(super) fn watch(&self) -> Option<WatchId> {
         self.mapping
             .watch
-            .or_else(|| self.inputs.keys().next().copied())
+            .or_else(|| self.inputs.first().map(|(watch, _)| *watch))
     }
 
     /// The watch to ask if this one declines.
     pub(super) fn watch_after(&self, declined: WatchId) -> Option<WatchId> {
-        self.inputs.keys().find(|watch| **watch > declined).copied()
+        let mut watches = self.inputs.iter().map(|(watch, _)| *watch);
+        watches.find(|watch| *watch > declined)
     }
 
     /// What the mapper of a watch is given.
     pub(super) fn input(&self, watch: WatchId) -> Option<MapperSubject> {
+        let (_, json) = self.inputs.iter().find(|(known, _)| *known == watch)?;
         Some(MapperSubject::Object(ObjectSubject {
             watch: watch.watch,
-            json: Arc::clone(self.inputs.get(&watch)?),
+            json: json.text(""),
             deleted: self.deleted,
             attached: self
                 .attached
-                .iter()
-                .filter(|(key, _)| key.watch == watch)
-                .map(|(key, object)| Attached {
+                .of(watch)
+                .map(|(key, json)| Attached {
                     attachment: key.attachment,
-                    json: Arc::clone(&object.json),
+                    json,
                 })
                 .collect(),
             omitted: self.omitted(),
@@ -269,18 +268,9 @@ pub(super) fn controller(owners: &[Owner]) -> Option<&Owner> {
         })
 }
 
-/// Whether a resource version is older than a known one. Versions are numbers in every API server there is, and
-/// comparable by rule since Kubernetes 1.35; others are taken as they come.
-pub(super) fn is_older(version: &str, known: &str) -> bool {
-    match (version.parse::<u64>(), known.parse::<u64>()) {
-        (Ok(version), Ok(known)) => version < known,
-        _ => false,
-    }
-}
-
-fn hash(text: &str) -> u64 {
+fn hash(uid: &SmallUid) -> u64 {
     let mut number = 0;
-    for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
+    for byte in Sha256::digest(uid.to_string().as_bytes()).iter().take(8) {
         number = number << 8 | u64::from(*byte);
     }
     number
