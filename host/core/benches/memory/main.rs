@@ -21,7 +21,7 @@ const PIPELINES: [usize; 2] = [100, 1000];
 /// Bytes of one: ten times what a busy cluster has in flight, 2,000 pipelines, fit a Pod of 256 MiB.
 const TARGET: usize = 80_000;
 /// Share of what was in flight that may be left when all is over.
-const LEFT: f64 = 0.01;
+const LEFT: f64 = 0.05;
 
 fn main() -> anyhow::Result<()> {
     println!(

@@ -7,7 +7,6 @@ use super::effect::{Annotate, Effect};
 use super::fact::Annotated;
 use super::resolve::Resolution;
 use super::subject::Life;
-use super::texts;
 use crate::context::Mark;
 use crate::description::AnnotationValue;
 use crate::object::Uid;
@@ -48,7 +47,7 @@ impl Index {
         let mut annotations = Vec::new();
         for annotation in self.catalog.annotations(watch) {
             let key = annotation.key.as_str();
-            let present = texts::get(&subject.annotations, key).map(|value| &**value);
+            let present = subject.annotations.get(key);
             let wanted = match annotation.value {
                 AnnotationValue::Traceparent => place.own.traceparent(),
                 AnnotationValue::TraceId => place.own.trace_id.to_string(),

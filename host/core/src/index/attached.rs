@@ -3,9 +3,10 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::packed::Packed;
+use super::packed::{Packed, Samples};
 use crate::object::WatchId;
 use crate::time::Time;
 
@@ -28,9 +29,16 @@ pub(super) struct AttachedObject {
 /// Attached objects in their order.
 #[derive(Debug, Default)]
 pub(super) struct AttachedObjects {
-    /// The text of the first one that came; the others resemble it.
-    like: Box<str>,
+    /// The first one that came: the others resemble it more than any other object's.
+    first: Option<First>,
     entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct First {
+    watch: WatchId,
+    attachment: u32,
+    json: Packed,
 }
 
 #[derive(Debug)]
@@ -51,11 +59,24 @@ impl AttachedObjects {
     }
 
     /// The keys and texts of those that come along for a watch.
-    pub(super) fn of(&self, watch: WatchId) -> impl Iterator<Item = (&AttachedKey, Arc<str>)> {
+    pub(super) fn of(
+        &self,
+        watch: WatchId,
+        samples: &Samples,
+    ) -> impl Iterator<Item = (&AttachedKey, Arc<str>)> {
+        let like = self.like(samples);
         self.entries
             .iter()
             .filter(move |entry| entry.key.watch == watch)
-            .map(|entry| (&entry.key, entry.json.text(&self.like)))
+            .map(move |entry| (&entry.key, entry.json.text(&like)))
+    }
+
+    fn like(&self, samples: &Samples) -> Arc<str> {
+        self.first.as_ref().map_or_else(Default::default, |first| {
+            first
+                .json
+                .text(samples.of(first.watch, Some(first.attachment)))
+        })
     }
 
     /// When the newest was created.
@@ -65,24 +86,37 @@ impl AttachedObjects {
     }
 
     /// Takes over a newer version of one that is there, and says whether it is another text. None if it is not there.
-    pub(super) fn update(&mut self, key: &AttachedKey, object: &AttachedObject) -> Option<bool> {
+    pub(super) fn update(
+        &mut self,
+        key: &AttachedKey,
+        object: &AttachedObject,
+        samples: &Samples,
+    ) -> Option<bool> {
         let place = self.place(key).ok()?;
+        let like = self.like(samples);
         let entry = self.entries.get_mut(place)?;
-        if object.version.is_older_than(entry.version) || entry.json.text(&self.like) == object.json
-        {
+        if object.version.is_older_than(entry.version) || entry.json.text(&like) == object.json {
             return Some(false);
         }
         entry.version = object.version;
-        entry.json = Packed::new(&object.json, &self.like);
+        entry.json = Packed::new(&object.json, &like);
         Some(true)
     }
 
     /// Adds one that is not there.
-    pub(super) fn insert(&mut self, key: AttachedKey, object: AttachedObject) {
-        if self.entries.is_empty() {
-            self.like = Box::from(&*object.json);
-        }
+    pub(super) fn insert(&mut self, key: AttachedKey, object: AttachedObject, samples: &Samples) {
         let Err(place) = self.place(&key) else { return };
+        let like = if self.first.is_some() {
+            self.like(samples)
+        } else {
+            let sample = samples.of(key.watch, Some(key.attachment));
+            self.first = Some(First {
+                watch: key.watch,
+                attachment: key.attachment,
+                json: Packed::new(&object.json, sample),
+            });
+            Arc::clone(&object.json)
+        };
         if self.entries.len() == self.entries.capacity() {
             // By less than to the double: what is not used is paid for all the same.
             self.entries.reserve_exact(self.entries.len() / 4 + 1);
@@ -90,7 +124,7 @@ impl AttachedObjects {
         let entry = Entry {
             key,
             version: object.version,
-            json: Packed::new(&object.json, &self.like),
+            json: Packed::new(&object.json, &like),
         };
         self.entries.insert(place, entry);
     }
@@ -175,7 +209,7 @@ impl PartialOrd for SmallUid {
 /// A resource version, where it is a number. They are in every API server there is, and comparable by rule since Kubernetes
 /// 1.35; others are taken as they come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Version(Option<u64>);
+pub(super) struct Version(Option<NonZeroU64>);
 
 impl Version {
     pub(super) fn new(text: &str) -> Self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Index;
 use super::assemble::{self, Assembly, Bounds};
 use super::effect::Effect;
+use super::names::shrink;
 use super::resolve::Missing;
 use super::schedule::Deadline;
 use crate::context::SpanContext;
@@ -29,7 +30,7 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// A git event.
 #[derive(Debug, Default)]
 pub(super) struct Event {
-    webhook: Option<WebhookRoot>,
+    webhook: Option<Box<WebhookRoot>>,
     jobs: BTreeMap<Uid, Job>,
     /// How many of them are not exported yet.
     under_way: usize,
@@ -87,12 +88,12 @@ impl Index {
             .as_ref()
             .is_none_or(|known| (received, &json) < (known.received, &known.json));
         if is_first {
-            event.webhook = Some(WebhookRoot {
+            event.webhook = Some(Box::new(WebhookRoot {
                 received,
                 json,
                 tree,
                 scope,
-            });
+            }));
         }
         if event.jobs.is_empty() && !event.exported {
             self.schedule.add(
@@ -220,6 +221,7 @@ impl Index {
         let over = self.events.get(key).is_some_and(Event::is_over);
         if over {
             self.events.remove(key);
+            shrink(&mut self.events);
         } else if self.events.contains_key(key) {
             self.schedule
                 .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));

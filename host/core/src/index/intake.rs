@@ -54,7 +54,10 @@ impl Index {
         if object.subject_of.is_empty() {
             return;
         }
-        self.texts.sweep();
+        self.texts.sweep(self.subjects.len());
+        for (watch, json) in &object.subject_of {
+            self.samples.see(*watch, None, json);
+        }
         let (labels, annotations) = self.texts.share_object(&mut object);
         let uid = Uid::clone(&object.reference.uid);
         let is_new = !self.subjects.contains_key(&uid);
@@ -75,7 +78,7 @@ impl Index {
             }
             return;
         }
-        let mut changed = subject.update(object, labels, annotations);
+        let mut changed = subject.update(object, labels, annotations, &self.samples);
         if deleted && !subject.deleted {
             subject.deleted = true;
             subject.change();
@@ -136,6 +139,8 @@ impl Index {
             version: Version::new(&object.resource_version),
             json: attached_to.json,
         };
+        self.samples
+            .see(key.watch, Some(key.attachment), &attached.json);
         let mapped_kind = self.catalog.subject_kind(key.watch);
         let known = match &attached_to.subject {
             SubjectName::Uid(uid) => self.subjects.get(uid).map(Box::as_ref),
@@ -164,7 +169,7 @@ impl Index {
             }
             return;
         }
-        if subject.attach(key, attached) {
+        if subject.attach(key, attached, &self.samples) {
             self.map_soon(now, uid);
         }
     }
@@ -226,7 +231,7 @@ impl Index {
             self.unclaimed.count = self.unclaimed.count.saturating_sub(objects.len());
             for (key, attached) in objects {
                 if self.catalog.subject_kind(key.watch) == Some(&subject.reference.kind) {
-                    subject.attach(key, attached);
+                    subject.attach(key, attached, &self.samples);
                 }
             }
         }
@@ -270,6 +275,7 @@ impl Index {
             self.drop_names(uid);
             self.subjects.remove(uid);
             shrink(&mut self.subjects);
+            self.texts.sweep(self.subjects.len());
             for known in self.by_source.values_mut() {
                 known.remove(uid);
             }

@@ -57,7 +57,7 @@ impl Index {
             return;
         }
         let Some(watch) = subject.watch() else { return };
-        let Some(input) = subject.input(watch) else {
+        let Some(input) = subject.input(watch, &self.samples) else {
             return;
         };
         let revision = subject.mapping.revision;

@@ -32,6 +32,7 @@ pub use lifecycle::ATTACHED_INTERVAL;
 use self::event::Event;
 use self::intake::Unclaimed;
 use self::names::Names;
+use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
 use self::texts::Texts;
@@ -105,6 +106,7 @@ pub struct Index {
     now: Time,
     subjects: HashMap<Uid, Box<Subject>>,
     texts: Texts,
+    samples: Samples,
     by_source: BTreeMap<SourceId, BTreeSet<Uid>>,
     names: Names,
     /// Subjects whose parent is not known yet.
@@ -133,6 +135,7 @@ impl Index {
             now: Time::EPOCH,
             subjects: HashMap::new(),
             texts: Texts::default(),
+            samples: Samples::default(),
             by_source: BTreeMap::new(),
             names: Names::default(),
             pending: BTreeSet::new(),

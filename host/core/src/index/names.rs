@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Index;
 use super::resolve::Want;
 use super::subject::Subject;
-use super::texts;
 use crate::mapping::{Parent, SpanTree};
 use crate::object::{GroupKind, Uid};
 use crate::time::Time;
@@ -21,7 +20,7 @@ pub(super) struct Names {
     by_name: HashMap<Name, Uid>,
     /// Objects by the labels that some mapper has asked for and no others, the oldest first.
     by_label: BTreeMap<Want, BTreeSet<(Option<Time>, Uid)>>,
-    label_keys: BTreeSet<(GroupKind, Arc<str>)>,
+    label_keys: BTreeMap<GroupKind, BTreeSet<Arc<str>>>,
     /// Who is to be told when something appears or changes.
     waiting: HashMap<Want, BTreeSet<Uid>>,
 }
@@ -29,18 +28,19 @@ pub(super) struct Names {
 impl Names {
     fn labels<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = Want> + 'a {
         let kind = &subject.reference.kind;
-        subject
-            .labels
-            .iter()
-            .filter(|(key, _)| self.label_keys.contains(&(kind.clone(), Arc::clone(key))))
-            .map(|(key, value)| {
-                Want::Label(
+        let namespace = &subject.reference.namespace;
+        self.label_keys.get(kind).into_iter().flat_map(|keys| {
+            let labels = subject.labels.iter();
+            labels.filter_map(|(key, value)| {
+                let key = Arc::clone(keys.get(key)?);
+                Some(Want::Label(
                     kind.clone(),
-                    subject.reference.namespace.clone(),
-                    Arc::clone(key),
-                    Arc::clone(value),
-                )
+                    namespace.clone(),
+                    key,
+                    value.into(),
+                ))
             })
+        })
     }
 
     fn wait(&mut self, uid: &Uid, wants: &[Want]) {
@@ -176,10 +176,8 @@ impl Index {
                 kind: wanted.kind.as_str().into(),
             };
             let key: Arc<str> = key.as_str().into();
-            let is_new = self
-                .names
-                .label_keys
-                .insert((kind.clone(), Arc::clone(&key)));
+            let keys = self.names.label_keys.entry(kind.clone()).or_default();
+            let is_new = keys.insert(Arc::clone(&key));
             if !is_new {
                 continue;
             }
@@ -187,10 +185,10 @@ impl Index {
                 if subject.reference.kind != kind {
                     continue;
                 }
-                if let Some(value) = texts::get(&subject.labels, &key) {
+                if let Some(value) = subject.labels.get(&key) {
                     let namespace = subject.reference.namespace.clone();
                     let label =
-                        Want::Label(kind.clone(), namespace, Arc::clone(&key), Arc::clone(value));
+                        Want::Label(kind.clone(), namespace, Arc::clone(&key), value.into());
                     let labelled = self.names.by_label.entry(label).or_default();
                     labelled.insert((subject.created, Uid::clone(uid)));
                 }

@@ -1,8 +1,11 @@
 //! What is kept of texts until an object is exported: it must be all there, but need not be at hand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lz4_flex::block;
+
+use crate::object::WatchId;
 
 /// A text, compressed as the difference to one that it resembles.
 #[derive(Clone, Debug)]
@@ -21,6 +24,25 @@ impl Packed {
         let text = block::decompress_size_prepended_with_dict(&self.0, like.as_bytes());
         let text = String::from_utf8(text.unwrap_or_default());
         text.unwrap_or_default().into()
+    }
+}
+
+/// A text for each watch and each attachment of one: the first that came, which all others resemble. They are never
+/// replaced, since what was packed against them needs them.
+#[derive(Debug, Default)]
+pub(super) struct Samples(BTreeMap<(WatchId, Option<u32>), Box<str>>);
+
+impl Samples {
+    /// What texts of a watch resemble, or of one of its attachments. Nothing before the first one came.
+    pub(super) fn of(&self, watch: WatchId, attachment: Option<u32>) -> &str {
+        self.0.get(&(watch, attachment)).map_or("", |text| text)
+    }
+
+    /// Takes this text for a sample if it is the first.
+    pub(super) fn see(&mut self, watch: WatchId, attachment: Option<u32>, text: &str) {
+        self.0
+            .entry((watch, attachment))
+            .or_insert_with(|| text.into());
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::Index;
 use super::run::{Run, Sketch, span_of};
 use super::subject::{Adopter, Finished, Life, Subject, controller};
-use super::texts;
 use crate::context::{Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, Target, TraceStart};
@@ -449,7 +448,10 @@ impl Search<'_> {
         );
         let subject = self.index.labelled(&want).find(|subject| {
             wanted.labels.iter().all(|(key, value)| {
-                texts::get(&subject.labels, key).is_some_and(|actual| **actual == **value)
+                subject
+                    .labels
+                    .get(key)
+                    .is_some_and(|actual| actual == value)
             })
         });
         self.wants.insert(want);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::attached::{AttachedKey, AttachedObject, AttachedObjects, SmallUid, Version};
-use super::packed::Packed;
+use super::packed::{Packed, Samples};
 use super::run::Run;
 use super::texts::Pairs;
 use crate::context::SpanContext;
@@ -126,7 +126,13 @@ impl Subject {
 
     /// Takes over a version of the object, unless a newer one is known. Says whether its mapper would see a
     /// difference.
-    pub(super) fn update(&mut self, object: Object, labels: Pairs, annotations: Pairs) -> bool {
+    pub(super) fn update(
+        &mut self,
+        object: Object,
+        labels: Pairs,
+        annotations: Pairs,
+        samples: &Samples,
+    ) -> bool {
         let version = Version::new(&object.resource_version);
         if version.is_older_than(self.version) {
             return false;
@@ -138,7 +144,7 @@ impl Subject {
         self.annotations = annotations;
         let mut changed = false;
         for (watch, json) in object.subject_of {
-            changed |= self.take_input(watch, &json);
+            changed |= self.take_input(watch, &json, samples);
         }
         if changed {
             self.change();
@@ -147,18 +153,21 @@ impl Subject {
     }
 
     /// Takes over what a watch reads; says whether that has changed.
-    fn take_input(&mut self, watch: WatchId, json: &str) -> bool {
+    fn take_input(&mut self, watch: WatchId, json: &str, samples: &Samples) -> bool {
+        let like = samples.of(watch, None);
         let place = self
             .inputs
             .binary_search_by_key(&watch, |(watch, _)| *watch);
         match place {
             Ok(place) => match self.inputs.get_mut(place) {
-                Some((_, known)) if *known.text("") != *json => *known = Packed::new(json, ""),
+                Some((_, known)) if *known.text(like) != *json => {
+                    *known = Packed::new(json, like);
+                }
                 _ => return false,
             },
             Err(place) => {
                 self.inputs.reserve_exact(1);
-                self.inputs.insert(place, (watch, Packed::new(json, "")));
+                self.inputs.insert(place, (watch, Packed::new(json, like)));
             }
         }
         true
@@ -181,8 +190,13 @@ impl Subject {
 
     /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
     /// difference.
-    pub(super) fn attach(&mut self, key: AttachedKey, object: AttachedObject) -> bool {
-        if let Some(changed) = self.attached.update(&key, &object) {
+    pub(super) fn attach(
+        &mut self,
+        key: AttachedKey,
+        object: AttachedObject,
+        samples: &Samples,
+    ) -> bool {
+        if let Some(changed) = self.attached.update(&key, &object, samples) {
             if changed {
                 self.change_input();
             }
@@ -192,7 +206,7 @@ impl Subject {
         if self.omitted.contains(&number) {
             return false;
         }
-        self.attached.insert(key, object);
+        self.attached.insert(key, object, samples);
         if self.attached.len() > ATTACHED_LIMIT
             && let Some(last) = self.attached.pop_last()
             && self.omitted.len() < OMITTED_LIMIT
@@ -222,15 +236,15 @@ impl Subject {
     }
 
     /// What the mapper of a watch is given.
-    pub(super) fn input(&self, watch: WatchId) -> Option<MapperSubject> {
+    pub(super) fn input(&self, watch: WatchId, samples: &Samples) -> Option<MapperSubject> {
         let (_, json) = self.inputs.iter().find(|(known, _)| *known == watch)?;
         Some(MapperSubject::Object(ObjectSubject {
             watch: watch.watch,
-            json: json.text(""),
+            json: json.text(samples.of(watch, None)),
             deleted: self.deleted,
             attached: self
                 .attached
-                .of(watch)
+                .of(watch, samples)
                 .map(|(key, json)| Attached {
                     attachment: key.attachment,
                     json,

@@ -9,15 +9,24 @@ use crate::object::{GroupKind, Object};
 /// Fewer texts are not worth looking through.
 const FEW: usize = 1024;
 
-/// Pairs of texts in the order of the first ones.
-pub(super) type Pairs = Box<[(Arc<str>, Arc<str>)]>;
+/// Between key and value; neither labels nor annotation keys hold it.
+const BETWEEN: char = '\0';
 
-/// The second of the pair that has this text first.
-pub(super) fn get<'a>(pairs: &'a Pairs, key: &str) -> Option<&'a Arc<str>> {
-    let place = pairs
-        .binary_search_by(|(known, _)| (**known).cmp(key))
-        .ok()?;
-    pairs.get(place).map(|(_, value)| value)
+/// Keys and values, by key. Each pair is one text: objects that have a label in common mostly have its value in common too.
+#[derive(Debug, Default)]
+pub(super) struct Pairs(Box<[Arc<str>]>);
+
+impl Pairs {
+    /// All keys and values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|pair| pair.split_once(BETWEEN))
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, wanted: &str) -> Option<&str> {
+        let (_, value) = self.iter().find(|(key, _)| *key == wanted)?;
+        Some(value)
+    }
 }
 
 /// Texts that are in use.
@@ -26,6 +35,8 @@ pub(super) struct Texts {
     known: HashSet<Arc<str>>,
     /// How many there may be before those that nobody uses any more are looked for.
     limit: usize,
+    /// Of how many objects they were, at most, since then.
+    most: usize,
 }
 
 impl Texts {
@@ -43,13 +54,13 @@ impl Texts {
         self.share(&mut kind.kind);
     }
 
-    fn pairs(&mut self, texts: BTreeMap<Arc<str>, Arc<str>>) -> Pairs {
-        let pairs = texts.into_iter().map(|(mut key, mut value)| {
-            self.share(&mut key);
-            self.share(&mut value);
-            (key, value)
+    fn pairs(&mut self, texts: &BTreeMap<Arc<str>, Arc<str>>) -> Pairs {
+        let pairs = texts.iter().map(|(key, value)| {
+            let mut pair = format!("{key}{BETWEEN}{value}").into();
+            self.share(&mut pair);
+            pair
         });
-        pairs.collect()
+        Pairs(pairs.collect())
     }
 
     /// Lets an object use the texts that are known; gives its labels and annotations.
@@ -68,18 +79,19 @@ impl Texts {
             self.share(&mut owner.name);
             self.share(&mut owner.uid);
         }
-        let labels = self.pairs(std::mem::take(&mut object.labels));
-        let annotations = self.pairs(std::mem::take(&mut object.annotations));
-        (labels, annotations)
+        (self.pairs(&object.labels), self.pairs(&object.annotations))
     }
 
-    /// Forgets what nobody uses any more, once there is twice as much as the last time.
-    pub(super) fn sweep(&mut self) {
-        if self.known.len() < self.limit.max(FEW) {
+    /// Forgets what nobody uses any more, once there is twice as much as the last time, or half as many objects.
+    pub(super) fn sweep(&mut self, objects: usize) {
+        self.most = self.most.max(objects);
+        let few = self.known.len() < FEW;
+        if few || (self.known.len() < self.limit && objects >= self.most / 2) {
             return;
         }
         self.known.retain(|text| Arc::strong_count(text) > 1);
         self.limit = 2 * self.known.len();
+        self.most = objects;
         self.known.shrink_to(self.limit);
     }
 }
@@ -99,16 +111,17 @@ mod tests {
         for number in 0..FEW {
             texts.share(&mut number.to_string().into());
         }
-        texts.sweep();
+        texts.sweep(1);
         assert_eq!(texts.known.len(), 1);
     }
 
     #[test]
-    fn pairs_are_found_by_their_first() {
+    fn a_value_is_found_by_its_key() {
         let mut texts = Texts::default();
         let both = [("b", "2"), ("a", "1")].map(|(key, value)| (key.into(), value.into()));
-        let pairs = texts.pairs(both.into());
-        assert_eq!(get(&pairs, "a").map(|value| &**value), Some("1"));
-        assert_eq!(get(&pairs, "c"), None);
+        let pairs = texts.pairs(&both.into());
+        assert_eq!(pairs.get("a"), Some("1"));
+        assert_eq!(pairs.get("c"), None);
+        assert!(pairs.iter().eq([("a", "1"), ("b", "2")]));
     }
 }
