@@ -31,6 +31,10 @@ test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built o
 	$(CARGO) test --locked --workspace
 	$(CARGO) test --locked $(GUESTS) --workspace
 
+.PHONY: soak
+soak: ## A million random schedules of the index; SOAK_SCHEDULES and SOAK_SEED say how many and which
+	$(CARGO) test --locked --workspace --lib index::tests::properties::soak -- --ignored --nocapture
+
 .PHONY: bench
 bench: ## Speed and size against their targets
 	@tests/kube-apiserver/build.sh >/dev/null

@@ -9,6 +9,9 @@ use crate::time::Time;
 /// Our key in `tracestate`.
 const VENDOR: &str = "lighthouse";
 
+/// Our key in `tracestate` for the context that stood there before ours.
+const REPLACES: &str = "lighthouse-replaces";
+
 /// Ids of a span and of its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanContext {
@@ -34,6 +37,17 @@ impl SpanContext {
             Some(time) => format!("{VENDOR}={}-{:x}", self.span_id, time.nanoseconds()),
             None => format!("{VENDOR}={}", self.span_id),
         }
+    }
+
+    /// As [`Self::tracestate`], with the context that stood on the object before and that this one takes the place
+    /// of: `,lighthouse-replaces=<trace id>-<span id>`. Without it the object would not say any more where it belongs.
+    #[must_use]
+    pub fn tracestate_in_place_of(&self, replaced: Option<Self>, received: Option<Time>) -> String {
+        let mut text = self.tracestate(received);
+        if let Some(Self { trace_id, span_id }) = replaced {
+            text.push_str(&format!(",{REPLACES}={trace_id}-{span_id}"));
+        }
+        text
     }
 
     /// Reads a W3C `traceparent`. Versions after 00 may be longer; `ff` is invalid.
@@ -69,16 +83,28 @@ pub struct Mark {
     pub span_id: SpanId,
     /// When the event of the trace was received.
     pub received: Option<Time>,
+    /// The context that stood on the object before.
+    pub replaced: Option<SpanContext>,
 }
 
 impl Mark {
-    /// Finds and reads our entry.
+    /// Finds and reads our entries.
     #[must_use]
     pub fn parse(tracestate: &str) -> Option<Self> {
-        let value = tracestate.split(',').find_map(|entry| {
-            let (key, value) = entry.trim().split_once('=')?;
-            (key == VENDOR).then_some(value)
-        })?;
+        let entry = |wanted: &str| {
+            tracestate.split(',').find_map(|entry| {
+                let (key, value) = entry.trim().split_once('=')?;
+                (key == wanted).then_some(value)
+            })
+        };
+        let value = entry(VENDOR)?;
+        let replaced = entry(REPLACES).and_then(|value| {
+            let (trace_id, span_id) = value.split_once('-')?;
+            Some(SpanContext {
+                trace_id: TraceId::parse(trace_id)?,
+                span_id: SpanId::parse(span_id)?,
+            })
+        });
         let (span_id, received) = match value.split_once('-') {
             Some((span_id, received)) => (span_id, Some(received)),
             None => (value, None),
@@ -89,6 +115,7 @@ impl Mark {
                 Some(text) => Some(Time::from_nanoseconds(u64::from_str_radix(text, 16).ok()?)),
                 None => None,
             },
+            replaced,
         })
     }
 }
@@ -137,7 +164,17 @@ mod tests {
             Mark::parse(&format!("other=1,{}", written.tracestate(received))),
             Some(Mark {
                 span_id: written.span_id,
-                received
+                received,
+                replaced: None,
+            })
+        );
+        let replaced = Some(context("b"));
+        assert_eq!(
+            Mark::parse(&written.tracestate_in_place_of(replaced, None)),
+            Some(Mark {
+                span_id: written.span_id,
+                received: None,
+                replaced,
             })
         );
     }

@@ -54,10 +54,14 @@ impl Index {
                 AnnotationValue::Tracestate => {
                     // The time of receipt may have become known since; that is not worth a patch.
                     let mark = present.and_then(Mark::parse);
-                    if mark.is_some_and(|mark| mark.span_id == place.own.span_id) {
+                    if mark.is_some_and(|mark| {
+                        mark.span_id == place.own.span_id && mark.replaced == place.replaces
+                    }) {
                         continue;
                     }
-                    place.own.tracestate(place.received)
+                    place
+                        .own
+                        .tracestate_in_place_of(place.replaces, place.received)
                 }
             };
             if present != Some(wanted.as_str()) {

@@ -49,10 +49,6 @@ struct Entry {
 }
 
 impl AttachedObjects {
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
@@ -95,10 +91,13 @@ impl AttachedObjects {
         let place = self.place(key).ok()?;
         let like = self.like(samples);
         let entry = self.entries.get_mut(place)?;
-        if object.version.is_older_than(entry.version) || entry.json.text(&like) == object.json {
+        if object.version.is_older_than(entry.version) {
             return Some(false);
         }
         entry.version = object.version;
+        if entry.json.text(&like) == object.json {
+            return Some(false);
+        }
         entry.json = Packed::new(&object.json, &like);
         Some(true)
     }
@@ -129,9 +128,17 @@ impl AttachedObjects {
         self.entries.insert(place, entry);
     }
 
-    /// Takes out the last.
-    pub(super) fn pop_last(&mut self) -> Option<AttachedKey> {
-        self.entries.pop().map(|entry| entry.key)
+    /// Takes out the last of a watch that has more than so many.
+    pub(super) fn one_too_many(&mut self, watch: WatchId, limit: usize) -> Option<AttachedKey> {
+        // All of a watch stand together.
+        let start = self
+            .entries
+            .partition_point(|entry| entry.key.watch < watch);
+        let end = self
+            .entries
+            .partition_point(|entry| entry.key.watch <= watch);
+        let last = end.checked_sub(1).filter(|_| end - start > limit)?;
+        Some(self.entries.remove(last).key)
     }
 
     fn place(&self, key: &AttachedKey) -> Result<usize, usize> {

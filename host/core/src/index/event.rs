@@ -31,14 +31,13 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 pub(super) struct Event {
     webhook: Option<Box<WebhookRoot>>,
-    jobs: BTreeMap<Uid, Job>,
+    /// By uid and run.
+    jobs: BTreeMap<(Uid, String), Job>,
     /// How many of them are not exported yet.
     under_way: usize,
     /// When the last job was observed to have ended.
     settled_from: Option<Time>,
     exported: bool,
-    /// The root stands for a parent that never turned up; its jobs are the orphans.
-    missing: Option<Missing>,
 }
 
 /// What a webhook says of the root.
@@ -58,12 +57,20 @@ pub(super) struct Job {
     pub(super) failed: bool,
     /// Its end, once it is exported.
     pub(super) end: Option<Time>,
+    /// The root stands for a parent that never turned up, and this is one of its orphans.
+    pub(super) missing: Option<Box<Missing>>,
 }
 
 impl Event {
     /// When its webhook was received first.
     pub(super) fn received(&self) -> Option<Time> {
         self.webhook.as_ref().map(|webhook| webhook.received)
+    }
+
+    /// What the root stands for, if it is no event. Its orphans need not all call it by the same name.
+    fn missing(&self) -> Option<&Missing> {
+        let jobs = self.jobs.values();
+        jobs.filter_map(|job| job.missing.as_deref()).min()
     }
 
     fn is_over(&self) -> bool {
@@ -104,31 +111,22 @@ impl Index {
     }
 
     /// A job of an event is known; or an orphan of a missing parent.
-    pub(super) fn job_seen(
-        &mut self,
-        key: &TraceKey,
-        missing: Option<Missing>,
-        uid: &Uid,
-        job: Job,
-    ) {
+    pub(super) fn job_seen(&mut self, key: &TraceKey, uid: &Uid, run: &str, job: Job) {
         let event = self.events.entry(key.clone()).or_default();
-        event.missing = missing;
-        if event.exported && !event.jobs.contains_key(uid) {
+        let id = (Uid::clone(uid), run.to_owned());
+        if event.exported && !event.jobs.contains_key(&id) {
             self.counts.late_jobs += 1;
         }
-        if let Some(known) = event.jobs.get_mut(uid) {
-            known.created = job.created;
-            known.failed = job.failed;
-        } else {
-            event.under_way += usize::from(job.end.is_none());
-            event.jobs.insert(Uid::clone(uid), job);
-        }
+        let known = event.jobs.get(&id);
+        event.under_way += usize::from(known.is_none());
+        let end = known.and_then(|known| known.end);
+        event.jobs.insert(id, Job { end, ..job });
     }
 
     /// An object turned out not to be a job of this event.
-    pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid) {
+    pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid, run: &str) {
         if let Some(event) = self.events.get_mut(key) {
-            let gone = event.jobs.remove(uid);
+            let gone = event.jobs.remove(&(Uid::clone(uid), run.to_owned()));
             event.under_way -= usize::from(gone.is_some_and(|job| job.end.is_none()));
             let over = event.is_over() && !event.exported;
             let jobless = event.jobs.is_empty() && !event.exported;
@@ -146,11 +144,18 @@ impl Index {
     }
 
     /// A job of an event was exported. `observed`: when its end was.
-    pub(super) fn job_exported(&mut self, key: &TraceKey, uid: &Uid, observed: Time, job: Job) {
+    pub(super) fn job_exported(
+        &mut self,
+        key: &TraceKey,
+        uid: &Uid,
+        run: &str,
+        observed: Time,
+        job: Job,
+    ) {
         let Some(event) = self.events.get_mut(key) else {
             return;
         };
-        let before = event.jobs.insert(Uid::clone(uid), job);
+        let before = event.jobs.insert((Uid::clone(uid), run.to_owned()), job);
         event.under_way -= usize::from(before.is_some_and(|job| job.end.is_none()));
         event.settled_from = event.settled_from.max(Some(observed));
         if event.is_over() {
@@ -164,15 +169,22 @@ impl Index {
 
     /// The settle window of an event has passed.
     pub(super) fn event_due(&mut self, now: Time, key: &TraceKey) {
-        let Some(event) = self.events.get_mut(key) else {
+        let Some(event) = self.events.get(key) else {
             return;
         };
         let settled = event
             .settled_from
             .is_none_or(|from| from.plus(self.settings.settle) <= now);
-        if event.exported || !event.is_over() || !settled {
+        if event.exported || !event.is_over() || !settled || self.hold_root(now, key) {
             return;
         }
+        self.export_root(now, key);
+    }
+
+    fn export_root(&mut self, now: Time, key: &TraceKey) {
+        let Some(event) = self.events.get_mut(key) else {
+            return;
+        };
         event.exported = true;
         let spans = root(key, event, self.settings.cluster_name.as_deref());
         // The next to come only needs to know that the root is gone.
@@ -193,10 +205,7 @@ impl Index {
             .collect();
         over.sort();
         for key in over {
-            if let Some(event) = self.events.get_mut(&key) {
-                event.settled_from = None;
-            }
-            self.event_due(now, &key);
+            self.export_root(now, &key);
         }
     }
 
@@ -244,12 +253,12 @@ fn root(key: &TraceKey, event: &Event, cluster_name: Option<&str>) -> Vec<Span> 
     };
     let own = SpanContext {
         trace_id: key.trace_id(),
-        span_id: match &event.missing {
+        span_id: match event.missing() {
             Some(missing) => missing.span_id(),
             None => key.root_span_id(),
         },
     };
-    let mut spans = match (&event.webhook, &event.missing) {
+    let mut spans = match (&event.webhook, event.missing()) {
         (Some(webhook), _) => assemble::spans(Assembly {
             uid: &format!("root:{key}"),
             tree: &webhook.tree,

@@ -10,7 +10,7 @@ use super::event::Job;
 use super::resolve::{Place, Resolution, Want};
 use super::run::Run;
 use super::schedule::Deadline;
-use super::subject::{Adopter, Finished, Life, Subject};
+use super::subject::{Finished, FinishedRun, Life, Silence, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
 use crate::mapping::{Attribute, LinkTarget, MappedLink, SpanTree};
@@ -35,6 +35,9 @@ impl Index {
             !run.exported && run.ended.is_some_and(settled)
         };
         if !runs.iter().any(is_due) {
+            if subject.is_mapped() {
+                self.finish_if_exported(now, uid);
+            }
             return;
         }
         if !subject.is_mapped() && !at_once {
@@ -56,6 +59,9 @@ impl Index {
             .filter(|(_, run)| is_due(run) && !run.resolution.is_pending())
             .map(|(place, _)| place)
             .collect();
+        if due.is_empty() || (!at_once && self.hold_object(now, uid)) {
+            return;
+        }
         for place in due {
             self.export_run(uid, place);
         }
@@ -93,8 +99,9 @@ impl Index {
                         created: created.min(bounds.start),
                         failed: run.sketch.failed,
                         end: Some(bounds.end),
+                        missing: place.orphan.clone(),
                     };
-                    (key, job)
+                    (key, run.sketch.run.to_string(), job)
                 });
             }
         }
@@ -109,10 +116,10 @@ impl Index {
             self.counts.spans_exported += spans.len() as u64;
             self.effects.push(Effect::Export(spans));
         }
-        if let (Some((key, job)), Some(observed)) = (job, observed) {
+        if let (Some((key, run, job)), Some(observed)) = (job, observed) {
             // Orphans of one parent give up one by one.
             let observed = if is_orphan { self.now } else { observed };
-            self.job_exported(&key, uid, observed, job);
+            self.job_exported(&key, uid, &run, observed, job);
         }
     }
 
@@ -131,15 +138,16 @@ impl Index {
             let why = if subject.deleted { "deleted" } else { "latest" };
             marks.push(Attribute::new(marks::END, why));
         }
-        if subject.omitted() > 0 {
-            marks.push(Attribute::new(marks::OMITTED, i64::from(subject.omitted())));
+        let omitted = subject.mapping.watch.map(|watch| subject.omitted(watch));
+        if let Some(omitted) = omitted.filter(|omitted| *omitted > 0) {
+            marks.push(Attribute::new(marks::OMITTED, i64::from(omitted)));
         }
         let spans =
             std::iter::once(&tree.main).chain(tree.children.iter().map(|child| &child.span));
         let mut links: Vec<(Vec<Link>, u32)> = spans
             .map(|span| self.links(subject, span.start.time, &span.links))
             .collect();
-        if let (Some(context), Some((main, _))) = (place.repeats, links.first_mut()) {
+        if let (Some(context), Some((main, _))) = (place.repeats(), links.first_mut()) {
             main.push(Link {
                 trace_id: context.trace_id,
                 span_id: context.span_id,
@@ -181,7 +189,7 @@ impl Index {
     }
 
     /// An object that has exported all its runs is finished, if it runs but once or is gone.
-    fn finish_if_exported(&mut self, now: Time, uid: &Uid) {
+    pub(super) fn finish_if_exported(&mut self, now: Time, uid: &Uid) {
         let Some(subject) = self.subjects.get(uid) else {
             return;
         };
@@ -192,11 +200,7 @@ impl Index {
         if !runs.iter().all(|run| run.exported) || !(once || subject.deleted) {
             return;
         }
-        let context = runs.last().and_then(|run| match &run.resolution {
-            Resolution::Resolved(place) => Some(place.adopter()),
-            Resolution::Pending(_) | Resolution::Unrelated => None,
-        });
-        self.finish(now, uid, context, false);
+        self.finish(now, uid, None);
         let waiting = self
             .names
             .waiting_for(&Want::Uid(Uid::clone(uid)))
@@ -205,29 +209,28 @@ impl Index {
     }
 
     /// Keeps of an object only what its children need.
-    pub(super) fn finish(&mut self, now: Time, uid: &Uid, context: Option<Adopter>, waited: bool) {
+    pub(super) fn finish(&mut self, now: Time, uid: &Uid, silence: Option<Silence>) {
         self.set_waits(uid, BTreeSet::new());
         self.pending.remove(uid);
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let (run, children) = match &mut subject.life {
-            Life::Runs(runs) => runs.pop().map_or_else(Default::default, |last| {
-                (last.sketch.run, last.sketch.children)
-            }),
-            _ => Default::default(),
+        let runs = match &subject.life {
+            Life::Runs(runs) => runs.iter().map(FinishedRun::of).collect(),
+            _ => Box::default(),
         };
         subject.life = Life::Finished(Finished {
-            context,
-            waited,
-            run,
-            children,
+            runs,
+            silence,
             latest_attached: subject.attached.latest(),
         });
         subject.inputs = Vec::new();
         subject.attached.clear();
         subject.annotations = Default::default();
-        subject.owners = Vec::new();
+        // Children of an object that is nobody's hang from its owners.
+        if silence != Some(Silence::NotOurs) {
+            subject.owners = Vec::new();
+        }
         if subject.deleted {
             self.schedule.add(
                 now.plus(super::intake::MEMORY),
@@ -252,22 +255,45 @@ impl Index {
                 Some(root(TraceKey::pull_request(pull_request)))
             }
             LinkTarget::Traceparent(text) => SpanContext::parse(text),
-            LinkTarget::Target(target) => {
-                let known = match &target.uid {
-                    Some(uid) => self.subjects.get(uid.as_str()).map(Box::as_ref),
-                    None => {
-                        let kind = GroupKind {
-                            group: target.group.as_str().into(),
-                            kind: target.kind.as_str().into(),
-                        };
-                        let namespace = target.namespace.as_deref().map(Arc::from);
-                        let namespace = namespace.or(subject.reference.namespace.clone());
-                        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
-                    }
-                };
-                let adopter = self.adopter(known?, &target.span, start)?;
-                Some(adopter.context)
+            LinkTarget::Target(named) => {
+                let known = self.target(subject, target)?;
+                // Whether its deadline has passed yet depends on when it was first seen.
+                let adopter = self.adopter(known, &named.span, start)?;
+                (!adopter.by_deadline).then_some(adopter.context)
             }
+        }
+    }
+
+    /// The object that a link leads to.
+    pub(super) fn target(&self, subject: &Subject, to: &LinkTarget) -> Option<&Subject> {
+        let LinkTarget::Target(target) = to else {
+            return None;
+        };
+        if let Some(uid) = &target.uid {
+            return self.subjects.get(uid.as_str()).map(Box::as_ref);
+        }
+        let kind = GroupKind {
+            group: target.group.as_str().into(),
+            kind: target.kind.as_str().into(),
+        };
+        let namespace = target.namespace.as_deref().map(Arc::from);
+        let namespace = namespace.or(subject.reference.namespace.clone());
+        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
+    }
+}
+
+impl FinishedRun {
+    fn of(run: &Run) -> Self {
+        let place = match &run.resolution {
+            Resolution::Resolved(place) => Some(place),
+            Resolution::Pending(_) | Resolution::Unrelated => None,
+        };
+        Self {
+            run: run.sketch.run.clone(),
+            start: run.sketch.bounds.start,
+            adopter: place.map(Place::adopter),
+            parent: place.and_then(|place| place.parent_object.clone()),
+            children: run.sketch.children.clone(),
         }
     }
 }

@@ -9,11 +9,12 @@ use super::attached::{AttachedKey, AttachedObject, SmallUid, Version};
 use super::effect::Effect;
 use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
 use super::names::shrink;
+use super::resolve::Want;
 use super::schedule::Deadline;
 use super::subject::{Life, Subject};
 use crate::identity::TraceKey;
 use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
-use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid};
+use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId};
 use crate::time::Time;
 
 /// Attached objects that wait for their subjects, in all.
@@ -65,7 +66,6 @@ impl Index {
             .entry(source)
             .or_default()
             .insert(Uid::clone(&uid));
-        self.drop_labels(&uid);
         let subject = self
             .subjects
             .entry(Uid::clone(&uid))
@@ -78,13 +78,32 @@ impl Index {
             }
             return;
         }
+        let is_newest = subject.is_newest(&object);
+        let moved = is_newest && subject.owners != object.owners;
+        // Those of a label are kept in the order in which they were made.
+        let relabelled =
+            is_newest && (subject.labels != labels || subject.created != object.created);
+        let mut waiting = if relabelled {
+            self.drop_labels(&uid)
+        } else {
+            Vec::new()
+        };
+        let Some(subject) = self.subjects.get_mut(&uid) else {
+            return;
+        };
         let mut changed = subject.update(object, labels, annotations, &self.samples);
         if deleted && !subject.deleted {
-            subject.deleted = true;
-            subject.change();
+            subject.delete();
             changed = true;
         }
-        let waiting = self.note_names(&uid);
+        if is_new || relabelled {
+            waiting.extend(self.note_names(&uid));
+        }
+        if moved && !is_new {
+            // Mappers need not read the owners.
+            waiting.push(Uid::clone(&uid));
+            waiting.extend(self.names.waiting_for(&Want::Uid(Uid::clone(&uid))));
+        }
         if is_new {
             self.schedule.add(
                 now.plus(self.settings.orphan_deadline),
@@ -98,9 +117,7 @@ impl Index {
             // The annotations may have changed, which mappers need not read.
             self.annotate(&uid);
         }
-        if is_new {
-            self.place_all(now, waiting);
-        }
+        self.place_all(now, waiting);
     }
 
     /// A list of a source is complete.
@@ -117,11 +134,11 @@ impl Index {
             if subject.deleted {
                 continue;
             }
-            subject.deleted = true;
             if matches!(subject.life, Life::Finished(_)) {
+                subject.deleted = true;
                 self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
             } else {
-                subject.change();
+                subject.delete();
                 self.map_soon(now, &uid);
             }
         }
@@ -164,7 +181,8 @@ impl Index {
         };
         if let Life::Finished(finished) = &subject.life {
             // A list tells of all Events again; only what is newer than the export is late.
-            if finished.context.is_some() && finished.latest_attached < key.created {
+            let is_exported = finished.runs.iter().any(|run| run.adopter.is_some());
+            if is_exported && finished.latest_attached < key.created {
                 self.counts.late_attachments += 1;
             }
             return;
@@ -260,18 +278,24 @@ impl Index {
             now.plus(LOOKUP_MEMORY),
             Deadline::ForgetLookup(Uid::clone(uid)),
         );
-        let want = super::resolve::Want::Uid(Uid::clone(uid));
+        let want = Want::Uid(Uid::clone(uid));
         let waiting = self.names.waiting_for(&want).collect();
         self.place_all(now, waiting);
+        self.release(now, uid);
     }
 
     /// An exported object that is gone need not be remembered.
-    pub(super) fn forget_due(&mut self, uid: &Uid) {
+    pub(super) fn forget_due(&mut self, now: Time, uid: &Uid) {
         let finished = self
             .subjects
             .get(uid)
             .is_some_and(|subject| subject.deleted && matches!(subject.life, Life::Finished(_)));
-        if finished {
+        let want = Want::Uid(Uid::clone(uid));
+        if finished && self.names.waiting_for(&want).next().is_some() {
+            // What hangs from it would not find its parent any more.
+            self.schedule
+                .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(uid)));
+        } else if finished {
             self.drop_names(uid);
             self.subjects.remove(uid);
             shrink(&mut self.subjects);
@@ -316,12 +340,18 @@ impl Index {
     }
 
     /// A webhook was mapped.
-    pub(super) fn webhook_mapped(&mut self, now: Time, number: u64, outcome: Option<Outcome>) {
+    pub(super) fn webhook_mapped(
+        &mut self,
+        now: Time,
+        number: u64,
+        asked: WatchId,
+        outcome: Option<Outcome>,
+    ) {
         let Some(webhook) = self.webhooks.get_mut(&number) else {
             return;
         };
-        if webhook.subject_of.is_empty() {
-            self.webhooks.remove(&number);
+        // The same answer may come twice.
+        if webhook.subject_of.first().map(|(watch, _)| *watch) != Some(asked) {
             return;
         }
         let (watch, json) = webhook.subject_of.remove(0);

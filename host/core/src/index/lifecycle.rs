@@ -7,10 +7,10 @@ use super::Index;
 use super::effect::Effect;
 use super::event::Job;
 use super::fact::{MapRequest, SubjectId, Ticket};
-use super::resolve::{Place, Resolution, Want};
+use super::resolve::{Missing, Resolution, Want};
 use super::run::{Run, Sketch};
 use super::schedule::Deadline;
-use super::subject::{Life, Subject};
+use super::subject::{Life, Silence, Subject};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{
     Attribute, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree, Timestamp,
@@ -29,6 +29,7 @@ pub const ATTACHED_INTERVAL: Duration = Duration::from_secs(5);
 impl Index {
     /// Asks for a mapping of an object that has changed: at once if the last is long enough ago.
     pub(super) fn map_soon(&mut self, now: Time, uid: &Uid) {
+        self.note_mapped(uid);
         let Some(subject) = self.subjects.get(uid) else {
             return;
         };
@@ -57,11 +58,20 @@ impl Index {
             return;
         }
         let Some(watch) = subject.watch() else { return };
+        self.ask(now, uid, watch);
+    }
+
+    /// Asks the mapper of a watch about an object's newest input.
+    fn ask(&mut self, now: Time, uid: &Uid, watch: WatchId) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
         let Some(input) = subject.input(watch, &self.samples) else {
             return;
         };
         let revision = subject.mapping.revision;
-        subject.mapping.in_flight = Some(revision);
+        subject.asked(watch);
+        subject.mapping.in_flight = Some((revision, watch));
         subject.mapping.asked_at = Some(now);
         self.effects.push(Effect::Map(MapRequest {
             ticket: Ticket {
@@ -85,7 +95,7 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        if subject.mapping.in_flight != Some(revision) {
+        if subject.mapping.in_flight != Some((revision, watch)) {
             return;
         }
         subject.mapping.in_flight = None;
@@ -94,8 +104,7 @@ impl Index {
         let trees = match outcome {
             Some(Outcome::NotOurs) => {
                 if let Some(next) = subject.watch_after(watch) {
-                    subject.mapping.watch = Some(next);
-                    self.map_now(now, uid);
+                    self.ask(now, uid, next);
                     return;
                 }
                 Vec::new()
@@ -109,14 +118,19 @@ impl Index {
         if failed {
             self.counts.mapping_failures += 1;
         }
+        if not_ours {
+            subject.mapping.watch = None;
+        } else {
+            subject.claimed(watch);
+        }
         if trees.is_empty() {
             self.no_spans(now, uid, not_ours);
         } else {
-            subject.mapping.watch = Some(watch);
-            self.take_trees(now, uid, trees, is_first);
+            self.take_trees(now, uid, trees, is_first, failed);
         }
         self.map_soon(now, uid);
         self.export_ended(now, uid, false);
+        self.release(now, uid);
     }
 
     /// A mapper has nothing to say of an object, for now or at all.
@@ -128,21 +142,21 @@ impl Index {
             Life::Runs(runs) => runs,
             _ => Vec::new(),
         };
-        if not_ours {
-            subject.life = Life::NotOurs;
-        }
-        if subject.deleted && subject.is_mapped() {
-            // It will never have anything to say.
-            self.finish(now, uid, None, !not_ours);
-        }
-        for run in &runs {
-            if let Resolution::Resolved(Place {
-                event: Some(key), ..
-            }) = &run.resolution
-            {
-                self.job_gone(now, key, uid);
+        let (exported, dropped): (Vec<Run>, Vec<Run>) =
+            runs.into_iter().partition(|run| run.exported);
+        if !exported.is_empty() {
+            subject.life = Life::Runs(exported);
+            self.finish_if_exported(now, uid);
+        } else {
+            if not_ours {
+                subject.life = Life::NotOurs;
+            }
+            if subject.deleted {
+                let at = now.plus(self.settings.settle);
+                self.schedule.add(at, Deadline::Silent(Uid::clone(uid)));
             }
         }
+        self.drop_runs(now, uid, &dropped);
         self.pending.remove(uid);
         let waiting = self
             .names
@@ -151,8 +165,46 @@ impl Index {
         self.place_all(now, waiting);
     }
 
-    /// Takes over what a mapper makes of an object.
-    fn take_trees(&mut self, now: Time, uid: &Uid, trees: Vec<SpanTree>, is_first: bool) {
+    /// The settle window of an object that is gone and had nothing to say has passed: it never will.
+    pub(super) fn silent_due(&mut self, now: Time, uid: &Uid) {
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let silence = match subject.life {
+            Life::Unknown => Silence::Waited,
+            Life::NotOurs => Silence::NotOurs,
+            Life::Runs(_) | Life::Finished(_) => return,
+        };
+        if !subject.is_mapped() {
+            // Its mapping opens another window.
+            return;
+        }
+        self.finish(now, uid, Some(silence));
+        let waiting = self
+            .names
+            .waiting_for(&Want::Uid(Uid::clone(uid)))
+            .collect();
+        self.place_all(now, waiting);
+    }
+
+    /// Runs are not what an object has any more.
+    fn drop_runs(&mut self, now: Time, uid: &Uid, runs: &[Run]) {
+        for run in runs {
+            if let Some(key) = event_of(&run.resolution).or(run.counted.as_ref()) {
+                self.job_gone(now, key, uid, &run.sketch.run);
+            }
+        }
+    }
+
+    /// Takes over what a mapper makes of an object. `plain`: that it could not be mapped.
+    fn take_trees(
+        &mut self,
+        now: Time,
+        uid: &Uid,
+        trees: Vec<SpanTree>,
+        is_first: bool,
+        plain: bool,
+    ) {
         for tree in &trees {
             self.note_label_keys(tree);
         }
@@ -186,6 +238,7 @@ impl Index {
                     ended: ended.then(|| run.ended.unwrap_or(now)),
                     sketch,
                     tree,
+                    plain,
                     ..run
                 },
                 None => Run {
@@ -195,19 +248,21 @@ impl Index {
                     ended: ended.then_some(now),
                     ended_at_first_sight: is_first && ended && !deleted,
                     exported: false,
+                    plain,
+                    counted: None,
                 },
             });
         }
-        // A run that the object no longer tells of is over; the only run of an object has not been.
-        before.sort_by(|left, right| left.sketch.run.cmp(&right.sketch.run));
-        let mut left = Vec::new();
-        for mut run in before {
-            if run.tree.is_some() || run.exported {
-                run.ended = run.ended.or(Some(now));
-                runs.push(run);
-            } else {
-                left.extend(event_of(&run.resolution).cloned());
-            }
+        // A version that cannot be mapped says nothing of other runs, and the plain span that stands for one is no
+        // run of a later version. Of the only run of an object there is nothing left. Else a run that the object no
+        // longer tells of is over.
+        let (dropped, mut untold): (Vec<Run>, Vec<Run>) = before
+            .into_iter()
+            .partition(|run| !run.exported && (plain || run.plain || run.tree.is_none()));
+        untold.sort_by(|left, right| left.sketch.run.cmp(&right.sketch.run));
+        for mut run in untold {
+            run.ended = run.ended.or(Some(now));
+            runs.push(run);
         }
         for ended in runs.iter().filter_map(|run| run.ended) {
             self.schedule.add(
@@ -217,9 +272,7 @@ impl Index {
         }
         let changed = children(&runs) != children_before;
         subject.life = Life::Runs(runs);
-        for key in left {
-            self.job_gone(now, &key, uid);
-        }
+        self.drop_runs(now, uid, &dropped);
         let mut affected = vec![Uid::clone(uid)];
         if changed {
             affected.extend(self.names.waiting_for(&Want::Uid(Uid::clone(uid))));
@@ -231,12 +284,17 @@ impl Index {
     /// Finds out where these objects hang, and then those that hang from them.
     pub(super) fn place_all(&mut self, now: Time, uids: Vec<Uid>) {
         let mut queue = VecDeque::from(uids);
+        let mut moved = Vec::new();
         while let Some(uid) = queue.pop_front() {
             if self.place(now, &uid) {
                 queue.extend(self.names.waiting_for(&Want::Uid(Uid::clone(&uid))));
-                self.annotate(&uid);
-                self.export_ended(now, &uid, false);
+                moved.push(uid);
             }
+        }
+        // Not before all have found their places: on the way one may have been moved twice.
+        for uid in moved {
+            self.annotate(&uid);
+            self.export_ended(now, &uid, false);
         }
     }
 
@@ -251,8 +309,8 @@ impl Index {
         let expired = subject.first_seen.plus(self.settings.orphan_deadline) <= now;
         let mut wants = BTreeSet::new();
         let mut fetch = Vec::new();
-        let mut repeats = subject.repeats;
         let mut changes = Vec::new();
+        let mut given_up = Vec::new();
         let mut jobs = Vec::new();
         let mut pending = false;
         for (place, run) in runs.iter().enumerate() {
@@ -262,7 +320,6 @@ impl Index {
             let mut found = self.resolve(subject, &run.sketch, expired && run.ended.is_some());
             wants.append(&mut found.wants);
             fetch.append(&mut found.fetch);
-            repeats = found.repeats;
             if let Resolution::Resolved(place) = &mut found.resolution
                 && place.depth <= 1
             {
@@ -275,19 +332,14 @@ impl Index {
                 && let Some(key) = &place.event
                 && !place.too_old
             {
-                let created = subject.created.unwrap_or(run.sketch.bounds.start);
                 let missing = place.orphan.clone();
-                jobs.push((
-                    key.clone(),
-                    missing,
-                    Job {
-                        created: created.min(run.sketch.bounds.start),
-                        failed: run.sketch.failed,
-                        end: None,
-                    },
-                ));
+                let job = open_job(subject, run, missing);
+                jobs.push((key.clone(), run.sketch.run.to_string(), job));
             }
             if found.resolution != run.resolution {
+                if let Resolution::Resolved(place) = &found.resolution {
+                    given_up.extend(place.orphan.clone());
+                }
                 changes.push((place, found.resolution));
             }
         }
@@ -303,30 +355,75 @@ impl Index {
                 self.effects.push(Effect::Fetch(reference));
             }
         }
-        for (key, missing, job) in jobs {
-            self.job_seen(&key, missing, uid, job);
+        for missing in given_up {
+            self.count_siblings(uid, &missing);
+        }
+        for (key, run, job) in jobs {
+            self.job_seen(&key, uid, &run, job);
         }
         let mut left = Vec::new();
-        if let Some(subject) = self.subjects.get_mut(uid) {
-            subject.repeats = repeats;
-            if let Life::Runs(runs) = &mut subject.life {
-                for (place, resolution) in &changes {
-                    let Some(run) = runs.get_mut(*place) else {
-                        continue;
-                    };
-                    let before = std::mem::replace(&mut run.resolution, resolution.clone());
-                    if let Some(key) = event_of(&before)
-                        && event_of(resolution) != Some(key)
-                    {
-                        left.push(key.clone());
-                    }
+        if let Some(subject) = self.subjects.get_mut(uid)
+            && let Life::Runs(runs) = &mut subject.life
+        {
+            for (place, resolution) in &changes {
+                let Some(run) = runs.get_mut(*place) else {
+                    continue;
+                };
+                let before = std::mem::replace(&mut run.resolution, resolution.clone());
+                let before = event_of(&before).cloned().or(run.counted.take());
+                if let Some(key) = before
+                    && event_of(resolution) != Some(&key)
+                {
+                    left.push((key, run.sketch.run.to_string()));
                 }
             }
         }
-        for key in left {
-            self.job_gone(now, &key, uid);
+        for (key, run) in left {
+            self.job_gone(now, &key, uid, &run);
         }
         !changes.is_empty()
+    }
+
+    /// The first of the orphans of a missing parent gives up. Its root stands for all of them, and those that still wait will
+    /// come to the same end.
+    fn count_siblings(&mut self, uid: &Uid, missing: &Missing) {
+        let key = missing.trace();
+        if self.events.contains_key(&key) {
+            return;
+        }
+        let mut counted = Vec::new();
+        for sibling in self.names.waiting_for(&missing.want()) {
+            let Some(subject) = self.subjects.get(&sibling) else {
+                continue;
+            };
+            let Life::Runs(runs) = &subject.life else {
+                continue;
+            };
+            if sibling == *uid {
+                continue;
+            }
+            for (place, run) in runs.iter().enumerate() {
+                if run.exported || !run.resolution.is_pending() {
+                    continue;
+                }
+                let found = self.resolve(subject, &run.sketch, true);
+                if event_of(&found.resolution) == Some(&key)
+                    && let Resolution::Resolved(found) = found.resolution
+                {
+                    let job = open_job(subject, run, found.orphan);
+                    counted.push((Uid::clone(&sibling), place, run.sketch.run.to_string(), job));
+                }
+            }
+        }
+        for (sibling, place, run, job) in counted {
+            self.job_seen(&key, &sibling, &run, job);
+            if let Some(subject) = self.subjects.get_mut(&sibling)
+                && let Life::Runs(runs) = &mut subject.life
+                && let Some(run) = runs.get_mut(place)
+            {
+                run.counted = Some(key.clone());
+            }
+        }
     }
 
     /// The deadline of an object has passed: what it waits for is not waited for any more.
@@ -335,6 +432,17 @@ impl Index {
             self.place_all(now, vec![Uid::clone(uid)]);
             self.export_ended(now, uid, false);
         }
+    }
+}
+
+/// What an event has to know of a run that has not ended.
+fn open_job(subject: &Subject, run: &Run, missing: Option<Box<Missing>>) -> Job {
+    let start = run.sketch.bounds.start;
+    Job {
+        created: subject.created.unwrap_or(start).min(start),
+        failed: run.sketch.failed,
+        end: None,
+        missing,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Facts in, effects out.
 //!
 //! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
-//! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`assemble`] makes it spans. Git events, which are no objects, are in
-//! [`event`].
+//! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`hold`] for what may still change it, [`assemble`]
+//! makes it spans. Git events, which are no objects, are in [`event`].
 
 mod annotate;
 mod assemble;
@@ -11,6 +11,7 @@ mod effect;
 mod event;
 mod export;
 mod fact;
+mod hold;
 mod intake;
 mod lifecycle;
 mod names;
@@ -30,6 +31,7 @@ pub use fact::{Annotated, Fact, Fetched, MapRequest, MappingFailure, SubjectId, 
 pub use lifecycle::ATTACHED_INTERVAL;
 
 use self::event::Event;
+use self::hold::Held;
 use self::intake::Unclaimed;
 use self::names::Names;
 use self::packed::Samples;
@@ -118,6 +120,7 @@ pub struct Index {
     webhooks_seen: u64,
     /// Owners of objects that no mapper watches; none while they are looked up.
     lookups: HashMap<Uid, Option<Vec<Owner>>>,
+    held: Held,
     schedule: Schedule,
     /// When the outside was last asked to wake the index.
     wake_at: Option<Time>,
@@ -144,6 +147,7 @@ impl Index {
             webhooks: BTreeMap::new(),
             webhooks_seen: 0,
             lookups: HashMap::new(),
+            held: Held::default(),
             schedule: Schedule::default(),
             wake_at: None,
             counts: Counts::default(),
@@ -170,7 +174,10 @@ impl Index {
                         if outcome.is_none() {
                             self.counts.mapping_failures += 1;
                         }
-                        self.webhook_mapped(now, number, outcome);
+                        self.webhook_mapped(now, number, ticket.watch, outcome);
+                        if !self.webhooks.contains_key(&number) {
+                            self.release_webhook(now, number);
+                        }
                     }
                 }
             }
@@ -216,11 +223,12 @@ impl Index {
             match deadline {
                 Deadline::Map(uid) => self.map_soon(now, &uid),
                 Deadline::Settle(uid) => self.export_ended(now, &uid, false),
+                Deadline::Silent(uid) => self.silent_due(now, &uid),
                 Deadline::Orphan(uid) => self.orphan_due(now, &uid),
                 Deadline::Event(key) => self.event_due(now, &key),
                 Deadline::Jobless(key) => self.jobless_due(&key),
                 Deadline::Unclaimed(name) => self.unclaimed_due(&name),
-                Deadline::Forget(uid) => self.forget_due(&uid),
+                Deadline::Forget(uid) => self.forget_due(now, &uid),
                 Deadline::ForgetEvent(key) => self.forget_event_due(now, &key),
                 Deadline::ForgetLookup(uid) => {
                     self.lookups.remove(&uid);

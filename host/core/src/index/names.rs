@@ -124,13 +124,14 @@ impl Index {
             .collect()
     }
 
-    /// Forgets name and labels of an object that is about to be changed or forgotten.
-    pub(super) fn drop_labels(&mut self, uid: &Uid) {
+    /// Forgets the labels of an object that is about to be changed or forgotten; gives those who waited for them.
+    pub(super) fn drop_labels(&mut self, uid: &Uid) -> Vec<Uid> {
         let Some(subject) = self.subjects.get(uid) else {
-            return;
+            return Vec::new();
         };
         let place = (subject.created, Uid::clone(uid));
         let labels: Vec<Want> = self.names.labels(subject).collect();
+        let mut waiting = Vec::new();
         for label in labels {
             if let Some(labelled) = self.names.by_label.get_mut(&label) {
                 labelled.remove(&place);
@@ -138,7 +139,9 @@ impl Index {
                     self.names.by_label.remove(&label);
                 }
             }
+            waiting.extend(self.names.waiting_for(&label));
         }
+        waiting
     }
 
     /// Forgets all that leads to an object.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::Index;
 use super::run::{Run, Sketch, span_of};
-use super::subject::{Adopter, Finished, Life, Subject, controller};
-use crate::context::{Origin, SpanContext, origin};
+use super::subject::{Adopter, FinishedRun, Life, Silence, Subject, controller};
+use crate::context::{Mark, Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, Target, TraceStart};
 use crate::object::{GroupKind, ObjectReference, Owner, Uid};
@@ -48,12 +48,15 @@ pub(super) struct Place {
     pub(super) depth: u32,
     /// The event whose root is the parent.
     pub(super) event: Option<TraceKey>,
-    /// The main span of what this run repeats.
-    pub(super) repeats: Option<SpanContext>,
+    /// The context that the object had when it was made and that decides its place; ours takes its place in the
+    /// annotations.
+    pub(super) replaces: Option<SpanContext>,
     /// When the event of the trace was received.
     pub(super) received: Option<Time>,
     /// The deadline passed before the parent was known.
-    pub(super) orphan: Option<Missing>,
+    pub(super) orphan: Option<Box<Missing>>,
+    /// It, or what it hangs below, has this place only because what was to come first did not before a deadline.
+    pub(super) by_deadline: bool,
     /// Its owners go round in a circle, which is broken here.
     pub(super) cyclic: bool,
     /// All above ended before the replay window.
@@ -67,6 +70,8 @@ pub(super) struct Missing {
     pub(super) namespace: Option<Arc<str>>,
     pub(super) name: Arc<str>,
     pub(super) uid: Option<Uid>,
+    /// The first label by which it was sought.
+    pub(super) label: Option<(Arc<str>, Arc<str>)>,
 }
 
 impl Missing {
@@ -80,6 +85,18 @@ impl Missing {
                 self.namespace.as_deref().unwrap_or_default(),
                 &self.name,
             ),
+        }
+    }
+
+    /// What those wait for who wait for this parent.
+    pub(super) fn want(&self) -> Want {
+        if let Some(uid) = &self.uid {
+            return Want::Uid(Uid::clone(uid));
+        }
+        let (kind, namespace) = (self.kind.clone(), self.namespace.clone());
+        match &self.label {
+            Some((key, value)) => Want::Label(kind, namespace, Arc::clone(key), Arc::clone(value)),
+            None => Want::Name(kind, namespace, Arc::clone(&self.name)),
         }
     }
 
@@ -111,8 +128,6 @@ pub(super) struct Found {
     pub(super) wants: BTreeSet<Want>,
     /// Look-ups without which it stays pending.
     pub(super) fetch: Vec<ObjectReference>,
-    /// The object was made as a copy of the one that had this context.
-    pub(super) repeats: Option<SpanContext>,
 }
 
 /// What came of one candidate.
@@ -162,15 +177,16 @@ impl Index {
             parent_object: None,
             depth,
             event: None,
-            repeats: None,
+            replaces: None,
             received: None,
             orphan: None,
+            by_deadline: false,
             cyclic: false,
             too_old: false,
         };
         let own_trace = TraceKey::object(uid);
-        let mut repeats = subject.repeats;
-        let mut repeated = repeats.is_some();
+        // The object was made as a copy of the one that had this context.
+        let mut repeats = None;
         let mut open = Open::default();
         let mut resolution = Resolution::Unrelated;
         for parent in &sketch.parents {
@@ -186,8 +202,8 @@ impl Index {
                     Some(place(key.trace_id(), None, 0))
                 }
                 // A copy of an earlier job still names that job's event, which it has nothing to do with.
-                Parent::Event(_) if repeated => Some(Place {
-                    repeats,
+                Parent::Event(_) if repeats.is_some() => Some(Place {
+                    replaces: repeats,
                     ..place(own_trace.trace_id(), None, 0)
                 }),
                 Parent::Event(key) => {
@@ -202,25 +218,37 @@ impl Index {
                     traceparent,
                     tracestate,
                 }) => SpanContext::parse(traceparent).and_then(|context| {
+                    let outside = |context: SpanContext| Place {
+                        replaces: Some(context),
+                        ..place(context.trace_id, Some(context.span_id), 1)
+                    };
                     match origin(&context, tracestate.as_deref(), span_id) {
                         Origin::Own => {
-                            // We wrote this when we knew that the object repeats another.
-                            repeated |= context.trace_id == own_trace.trace_id();
-                            None
+                            let mark = tracestate.as_deref().and_then(Mark::parse);
+                            match mark.and_then(|mark| mark.replaced) {
+                                // What we replace by a context of the same trace was an outside one.
+                                Some(replaced) if replaced.trace_id == context.trace_id => {
+                                    Some(outside(replaced))
+                                }
+                                replaced => {
+                                    repeats = repeats.or(replaced);
+                                    None
+                                }
+                            }
                         }
                         Origin::Copied => {
                             repeats.get_or_insert(context);
-                            repeated = true;
                             None
                         }
-                        Origin::Foreign => Some(place(context.trace_id, Some(context.span_id), 1)),
+                        Origin::Foreign => Some(outside(context)),
                     }
                 }),
                 Parent::Owner(owner) => search.owner(owner).place(&mut open, &place),
                 Parent::Target(target) => search.target(target).place(&mut open, &place),
                 Parent::Labelled(labels) => search.labelled(labels).place(&mut open, &place),
             };
-            if let Some(found) = found {
+            if let Some(mut found) = found {
+                found.by_deadline |= open.missing.is_some();
                 resolution = Resolution::Resolved(found);
                 break;
             }
@@ -243,7 +271,8 @@ impl Index {
         } else if let (Resolution::Unrelated, Some(missing)) = (&resolution, open.missing) {
             resolution = Resolution::Resolved(Place {
                 event: Some(missing.trace()),
-                orphan: Some(missing.clone()),
+                orphan: Some(Box::new(missing.clone())),
+                by_deadline: true,
                 ..place(missing.trace().trace_id(), Some(missing.span_id()), 1)
             });
         }
@@ -251,7 +280,6 @@ impl Index {
             resolution,
             wants: search.wants,
             fetch: search.fetch,
-            repeats,
         }
     }
 
@@ -269,41 +297,59 @@ impl Index {
                 adopter.context.span_id = span_of(uid, &run.sketch.run, &run.sketch.children, key);
                 Some(adopter)
             }
-            Life::Finished(Finished {
-                context,
-                run,
-                children,
-                ..
-            }) => context.map(|mut adopter| {
-                adopter.context.span_id = span_of(uid, run, children, key);
-                adopter
-            }),
+            Life::Finished(finished) => {
+                let run = run_at(&finished.runs, start)?;
+                let mut adopter = run.adopter?;
+                adopter.context.span_id = span_of(uid, &run.run, &run.children, key);
+                Some(adopter)
+            }
         }
     }
 }
 
 impl Place {
+    /// The main span of what this run repeats: what is replaced by a context of the same trace is its parent.
+    pub(super) fn repeats(&self) -> Option<SpanContext> {
+        let replaced = self.replaces;
+        replaced.filter(|replaced| replaced.trace_id != self.own.trace_id)
+    }
+
     /// What children inherit.
     pub(super) fn adopter(&self) -> Adopter {
         Adopter {
             context: self.own,
             depth: self.depth,
             too_old: self.too_old,
+            by_deadline: self.by_deadline,
             received: self.received,
         }
     }
 }
 
 /// The run that children which start at this time belong to: the last that had started, else the first.
-fn run_at(runs: &[Run], start: Time) -> Option<&Run> {
-    let started = runs
-        .iter()
-        .filter(|run| run.sketch.bounds.start <= start)
-        .max_by_key(|run| (run.sketch.bounds.start, &run.sketch.run));
-    started.or_else(|| {
-        runs.iter()
-            .min_by_key(|run| (run.sketch.bounds.start, &run.sketch.run))
-    })
+fn run_at<R: Started>(runs: &[R], start: Time) -> Option<&R> {
+    let started = runs.iter().filter(|run| run.started().0 <= start);
+    started
+        .max_by_key(|run| run.started())
+        .or_else(|| runs.iter().min_by_key(|run| run.started()))
+}
+
+/// A run, as far as children look for theirs.
+trait Started {
+    /// When it started, and its name.
+    fn started(&self) -> (Time, &str);
+}
+
+impl Started for Run {
+    fn started(&self) -> (Time, &str) {
+        (self.sketch.bounds.start, &self.sketch.run)
+    }
+}
+
+impl Started for FinishedRun {
+    fn started(&self) -> (Time, &str) {
+        (self.start, &self.run)
+    }
 }
 
 impl Candidate {
@@ -317,6 +363,7 @@ impl Candidate {
             Self::Parent(adopter, uid) => Some(Place {
                 parent_object: Some(uid),
                 too_old: adopter.too_old,
+                by_deadline: adopter.by_deadline,
                 received: adopter.received,
                 ..place(
                     adopter.context.trace_id,
@@ -357,7 +404,7 @@ impl Search<'_> {
             self.wants.insert(Want::Uid(Uid::clone(&owner.uid)));
             let owners = match self.index.subjects.get(&owner.uid) {
                 Some(subject) => {
-                    if !matches!(subject.life, Life::NotOurs) {
+                    if !subject.is_not_ours() {
                         return self.known(subject, &wanted.span);
                     }
                     subject.owners.as_slice()
@@ -403,6 +450,7 @@ impl Search<'_> {
             namespace: namespace.clone(),
             name: Arc::clone(&name),
             uid: target.uid.as_deref().map(Arc::from),
+            label: None,
         };
         let subject = match &missing.uid {
             Some(uid) => {
@@ -462,6 +510,7 @@ impl Search<'_> {
                 namespace: self.subject.reference.namespace.clone(),
                 name: format!("{key}={value}").into(),
                 uid: None,
+                label: Some((key.as_str().into(), value.as_str().into())),
             }),
             None => Candidate::Void,
         }
@@ -482,17 +531,19 @@ impl Search<'_> {
         }
         match &subject.life {
             Life::NotOurs => Candidate::Void,
-            Life::Finished(finished) if !finished.waited => Candidate::Void,
+            Life::Finished(finished) if finished.silence != Some(Silence::Waited) => {
+                Candidate::Void
+            }
             Life::Finished(_) => Candidate::Missing(Missing {
                 kind: subject.reference.kind.clone(),
                 namespace: subject.reference.namespace.clone(),
                 name: Arc::clone(&subject.reference.name),
                 uid: Some(Uid::clone(uid)),
+                label: None,
             }),
             Life::Runs(runs)
-                if runs
-                    .iter()
-                    .all(|run| run.resolution == Resolution::Unrelated) =>
+                if run_at(runs, self.start)
+                    .is_some_and(|run| run.resolution == Resolution::Unrelated) =>
             {
                 Candidate::Void
             }
@@ -513,14 +564,17 @@ impl Search<'_> {
                 return Some(least == own);
             }
             least = least.min(uid);
-            let Life::Runs(runs) = &subject.life else {
-                return None;
-            };
-            let parent = runs.iter().find_map(|run| match &run.resolution {
-                Resolution::Resolved(place) => place.parent_object.as_ref(),
-                Resolution::Pending(uid) => uid.as_ref(),
-                Resolution::Unrelated => None,
-            })?;
+            let parent = match &subject.life {
+                Life::Unknown | Life::NotOurs => None,
+                Life::Runs(runs) => runs.iter().find_map(|run| match &run.resolution {
+                    Resolution::Resolved(place) => place.parent_object.as_ref(),
+                    Resolution::Pending(uid) => uid.as_ref(),
+                    Resolution::Unrelated => None,
+                }),
+                Life::Finished(finished) => {
+                    finished.runs.iter().find_map(|run| run.parent.as_ref())
+                }
+            }?;
             subject = self.index.subjects.get(parent)?;
         }
         None
@@ -532,6 +586,7 @@ impl Search<'_> {
             namespace: self.subject.reference.namespace.clone(),
             name: Arc::clone(&owner.name),
             uid: Some(Uid::clone(&owner.uid)),
+            label: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::assemble::Bounds;
 use super::resolve::Resolution;
-use crate::identity::SpanId;
+use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{Parent, SpanStatus, SpanTree};
 use crate::time::Time;
 
@@ -19,6 +19,10 @@ pub(super) struct Run {
     /// The run had ended when the object was first mapped.
     pub(super) ended_at_first_sight: bool,
     pub(super) exported: bool,
+    /// Its tree stands for a version that could not be mapped.
+    pub(super) plain: bool,
+    /// While it waits for its parent: the trace of that parent's orphans, which counts on it.
+    pub(super) counted: Option<TraceKey>,
 }
 
 /// What others need to know of a tree, while it is under way and after it was exported.

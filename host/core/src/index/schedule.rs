@@ -14,6 +14,8 @@ pub(super) enum Deadline {
     Map(Uid),
     /// The settle window of a run of an object has passed.
     Settle(Uid),
+    /// The settle window of an object that is gone and has no spans has passed.
+    Silent(Uid),
     /// The parent of an object has not turned up.
     Orphan(Uid),
     /// The settle window of a git event has passed.

@@ -11,14 +11,14 @@ use super::texts::Pairs;
 use crate::context::SpanContext;
 use crate::identity::SpanId;
 use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
-use crate::object::{Object, ObjectReference, Owner, WatchId};
+use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
 use crate::time::Time;
 
 /// More attached objects of one subject are counted, not kept. A Pod of seven containers has about 40 Events; the
 /// Kubernetes recorder lets a burst of 25 through for each source.
 pub(super) const ATTACHED_LIMIT: usize = 512;
 
-/// Omitted objects are counted exactly up to this number.
+/// Omitted objects are counted exactly up to this number for each watch.
 const OMITTED_LIMIT: usize = 16_384;
 
 /// An object of the cluster, from when it is first seen until it is forgotten.
@@ -35,13 +35,12 @@ pub(super) struct Subject {
     /// What each watch that wants the object reads of it; the first that claims it maps it.
     pub(super) inputs: Vec<(WatchId, Packed)>,
     pub(super) attached: AttachedObjects,
-    omitted: BTreeSet<u64>,
+    /// By watch: mappers that share a kind have each their own.
+    omitted: BTreeSet<(WatchId, u64)>,
     pub(super) mapping: MappingState,
     pub(super) life: Life,
     /// Names that others would wait for have been told; what this object itself waits for.
     pub(super) waits_for: Box<[super::resolve::Want]>,
-    /// A context of ours that was copied to the object when it was made: it repeats an earlier one.
-    pub(super) repeats: Option<SpanContext>,
     /// The context whose annotation was asked for.
     pub(super) annotated: Option<SpanContext>,
 }
@@ -53,10 +52,12 @@ pub(super) struct MappingState {
     pub(super) revision: u64,
     /// Revision at which the object itself changed last, and not only what came along with it.
     own_change: u64,
-    /// The watch to be asked next, or whose mapper has claimed the object.
+    /// The watch whose mapper has claimed the object.
     pub(super) watch: Option<WatchId>,
-    /// Revision of the mapping that was asked for and has not come back.
-    pub(super) in_flight: Option<u64>,
+    /// Of the watches that have declined the object or were not asked yet, the first for which it has changed since.
+    changed: Option<WatchId>,
+    /// Revision and watch of the mapping that was asked for and has not come back.
+    pub(super) in_flight: Option<(u64, WatchId)>,
     /// Revision of the last mapping that came back.
     pub(super) mapped: Option<u64>,
     /// When a mapping was last asked for.
@@ -79,15 +80,34 @@ pub(super) enum Life {
 /// What is remembered of an object that is exported, for its children.
 #[derive(Debug)]
 pub(super) struct Finished {
-    /// Where children hang; none if the object belongs to no trace.
-    pub(super) context: Option<Adopter>,
-    /// Its mapper wanted to wait until it was gone: it should have had a place, but never will.
-    pub(super) waited: bool,
-    /// The last run, and its child spans that an object may hang under.
-    pub(super) run: Box<str>,
-    pub(super) children: Box<[SpanId]>,
+    /// Where children hang.
+    pub(super) runs: Box<[FinishedRun]>,
+    /// Why it has no spans.
+    pub(super) silence: Option<Silence>,
     /// When the newest attached object that was exported with it was created.
     pub(super) latest_attached: Option<Time>,
+}
+
+/// What is remembered of a run.
+#[derive(Debug)]
+pub(super) struct FinishedRun {
+    pub(super) run: Box<str>,
+    pub(super) start: Time,
+    /// None if it belongs to no trace.
+    pub(super) adopter: Option<Adopter>,
+    /// The object whose span its parent is.
+    pub(super) parent: Option<Uid>,
+    /// Ids of the child spans that an object may hang under, in their order.
+    pub(super) children: Box<[SpanId]>,
+}
+
+/// Why an object that is gone never had spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// No mapper claimed it.
+    NotOurs,
+    /// Its mapper wanted to wait until it was gone: it should have had a place, but never will.
+    Waited,
 }
 
 /// The context of an object's main span and what its children inherit.
@@ -98,6 +118,8 @@ pub(super) struct Adopter {
     pub(super) depth: u32,
     /// It ended before the replay window; nothing of it is exported.
     pub(super) too_old: bool,
+    /// It has a place only because its deadline or that of an object above has passed.
+    pub(super) by_deadline: bool,
     /// When the event of the trace was received.
     pub(super) received: Option<Time>,
 }
@@ -119,9 +141,13 @@ impl Subject {
             mapping: MappingState::default(),
             life: Life::Unknown,
             waits_for: Box::default(),
-            repeats: None,
             annotated: None,
         }
+    }
+
+    /// Whether no newer version of the object is known than this.
+    pub(super) fn is_newest(&self, object: &Object) -> bool {
+        !Version::new(&object.resource_version).is_older_than(self.version)
     }
 
     /// Takes over a version of the object, unless a newer one is known. Says whether its mapper would see a
@@ -133,21 +159,23 @@ impl Subject {
         annotations: Pairs,
         samples: &Samples,
     ) -> bool {
-        let version = Version::new(&object.resource_version);
-        if version.is_older_than(self.version) {
+        if !self.is_newest(&object) {
             return false;
         }
-        self.version = version;
+        self.version = Version::new(&object.resource_version);
         self.created = object.created;
         self.owners = object.owners;
         self.labels = labels;
         self.annotations = annotations;
         let mut changed = false;
         for (watch, json) in object.subject_of {
-            changed |= self.take_input(watch, &json, samples);
+            if self.take_input(watch, &json, samples) {
+                self.change_input(watch);
+                changed = true;
+            }
         }
         if changed {
-            self.change();
+            self.mapping.own_change = self.mapping.revision;
         }
         changed
     }
@@ -173,19 +201,21 @@ impl Subject {
         true
     }
 
-    /// The object itself has changed for its mapper.
-    pub(super) fn change(&mut self) {
-        self.change_input();
+    /// The object is gone, which all mappers are told.
+    pub(super) fn delete(&mut self) {
+        self.deleted = true;
+        if let Some((first, _)) = self.inputs.first() {
+            self.change_input(*first);
+        }
         self.mapping.own_change = self.mapping.revision;
     }
 
-    /// The input of the mapping has changed.
-    fn change_input(&mut self) {
-        self.mapping.revision += 1;
-        // A mapper that did not claim the object before may claim it now.
-        if matches!(self.life, Life::NotOurs) {
-            self.mapping.watch = None;
-        }
+    /// What a watch reads has changed.
+    fn change_input(&mut self, watch: WatchId) {
+        let mapping = &mut self.mapping;
+        mapping.revision += 1;
+        // A mapper that has declined the object before may claim it now.
+        mapping.changed = Some(mapping.changed.map_or(watch, |changed| changed.min(watch)));
     }
 
     /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
@@ -198,35 +228,53 @@ impl Subject {
     ) -> bool {
         if let Some(changed) = self.attached.update(&key, &object, samples) {
             if changed {
-                self.change_input();
+                self.change_input(key.watch);
             }
             return changed;
         }
-        let number = hash(&key.uid);
-        if self.omitted.contains(&number) {
+        let watch = key.watch;
+        if self.omitted.contains(&(watch, hash(&key.uid))) {
             return false;
         }
         self.attached.insert(key, object, samples);
-        if self.attached.len() > ATTACHED_LIMIT
-            && let Some(last) = self.attached.pop_last()
-            && self.omitted.len() < OMITTED_LIMIT
+        if let Some(last) = self.attached.one_too_many(watch, ATTACHED_LIMIT)
+            && self.omitted.len() < OMITTED_LIMIT * self.inputs.len()
         {
-            self.omitted.insert(hash(&last.uid));
+            self.omitted.insert((watch, hash(&last.uid)));
         }
-        self.change_input();
+        self.change_input(watch);
         true
     }
 
-    /// How many attached objects are not kept.
-    pub(super) fn omitted(&self) -> u32 {
-        u32::try_from(self.omitted.len()).unwrap_or(u32::MAX)
+    /// How many attached objects of a watch are not kept.
+    pub(super) fn omitted(&self, watch: WatchId) -> u32 {
+        let omitted = self.omitted.range((watch, 0)..=(watch, u64::MAX));
+        u32::try_from(omitted.count()).unwrap_or(u32::MAX)
     }
 
-    /// The watch to ask: the first that has not declined.
+    /// The watch to ask first: the one that has claimed the object, unless there is a change for one before it.
     pub(super) fn watch(&self) -> Option<WatchId> {
-        self.mapping
-            .watch
-            .or_else(|| self.inputs.first().map(|(watch, _)| *watch))
+        let MappingState { watch, changed, .. } = self.mapping;
+        let first = || self.inputs.first().map(|(watch, _)| *watch);
+        match (watch, changed) {
+            (Some(watch), Some(changed)) => Some(watch.min(changed)),
+            (watch, changed) => watch.or(changed).or_else(first),
+        }
+    }
+
+    /// A watch is asked about the newest input.
+    pub(super) fn asked(&mut self, watch: WatchId) {
+        if self.mapping.changed == Some(watch) {
+            self.mapping.changed = None;
+        }
+    }
+
+    /// A watch has claimed the object; those after it are not asked.
+    pub(super) fn claimed(&mut self, by: WatchId) {
+        self.mapping.watch = Some(by);
+        if self.mapping.changed.is_some_and(|changed| changed > by) {
+            self.mapping.changed = None;
+        }
     }
 
     /// The watch to ask if this one declines.
@@ -250,19 +298,55 @@ impl Subject {
                     json,
                 })
                 .collect(),
-            omitted: self.omitted(),
+            omitted: self.omitted(watch),
         }))
     }
 
     /// Whether the object itself has changed since it was mapped.
     pub(super) fn has_changed(&self) -> bool {
-        let mapped = self.mapping.mapped;
-        mapped.is_none_or(|mapped| mapped < self.mapping.own_change)
+        let MappingState {
+            mapped,
+            own_change,
+            watch,
+            changed,
+            ..
+        } = self.mapping;
+        let declined_before = |changed| watch.is_none_or(|watch| changed < watch);
+        mapped.is_none_or(|mapped| mapped < own_change) || changed.is_some_and(declined_before)
     }
 
     /// Whether the last mapping is of the newest input.
     pub(super) fn is_mapped(&self) -> bool {
-        self.mapping.mapped == Some(self.mapping.revision)
+        let mapping = &self.mapping;
+        // An earlier mapper may be asked again about what a later one has mapped or declined.
+        mapping.mapped == Some(mapping.revision)
+            && mapping.changed.is_none()
+            && mapping.in_flight.is_none()
+    }
+
+    /// Whether a mapping of this revision or a later one has come back.
+    pub(super) fn has_mapped(&self, revision: u64) -> bool {
+        let MappingState {
+            mapped,
+            watch,
+            changed,
+            in_flight,
+            ..
+        } = self.mapping;
+        let asked = changed.into_iter().chain(in_flight.map(|(_, asked)| asked));
+        let asks_before = asked
+            .into_iter()
+            .any(|asked| watch.is_none_or(|watch| asked < watch));
+        mapped.is_some_and(|mapped| mapped >= revision) && !asks_before
+    }
+
+    /// Whether no mapper claims it.
+    pub(super) fn is_not_ours(&self) -> bool {
+        match &self.life {
+            Life::NotOurs => true,
+            Life::Finished(finished) => finished.silence == Some(Silence::NotOurs),
+            Life::Unknown | Life::Runs(_) => false,
+        }
     }
 
     /// The controller of the object; where none is marked, its only owner.

@@ -13,7 +13,7 @@ const FEW: usize = 1024;
 const BETWEEN: char = '\0';
 
 /// Keys and values, by key. Each pair is one text: objects that have a label in common mostly have its value in common too.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Pairs(Box<[Arc<str>]>);
 
 impl Pairs {

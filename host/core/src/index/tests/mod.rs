@@ -1,5 +1,6 @@
 //! The index with a mapper made of plain Rust, in virtual time.
 
+mod confluence;
 mod lifecycle;
 mod properties;
 
@@ -19,8 +20,8 @@ use crate::description::{
 };
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{
-    Attribute, Child, EventKey, MappedSpan, Outcome, OwnerParent, Parent, Remote, SpanKind,
-    SpanStatus, SpanTree, Subject, Target, Timestamp, TraceStart,
+    Attribute, Child, EventKey, LabelMatch, MappedSpan, Outcome, OwnerParent, Parent, Remote,
+    SpanKind, SpanStatus, SpanTree, Subject, Target, Timestamp, TraceStart,
 };
 use crate::object::{ObjectReference, SourceId};
 use crate::span::Span;
@@ -81,7 +82,12 @@ fn catalog() -> Catalog {
         watches,
         ..Description::default()
     };
-    Catalog::new([("test".to_owned(), description)]).unwrap()
+    let other = description.clone();
+    Catalog::new([
+        ("test".to_owned(), description),
+        ("other".to_owned(), other),
+    ])
+    .unwrap()
 }
 
 fn time(seconds: u64) -> Timestamp {
@@ -112,14 +118,20 @@ fn event_key(guid: &str) -> EventKey {
     }
 }
 
-/// The mapper: `spec` says what to make of an object.
-fn map(subject: &Subject) -> Result<Outcome, MappingFailure> {
+/// The two mappers: `spec` says what to make of an object, and which of them shall do so if it is not the first.
+fn map(request: &MapRequest) -> Result<Outcome, MappingFailure> {
+    let by = |value: &Value| value["by"].as_u64().unwrap_or(0);
+    let mapper = u64::from(request.ticket.watch.mapper);
+    let subject = &request.subject;
     let failure = |message: &str| MappingFailure {
         message: message.to_owned(),
     };
     let object = match subject {
         Subject::Webhook(webhook) => {
             let body: Value = serde_json::from_str(&webhook.json).unwrap();
+            if by(&body) != mapper {
+                return Ok(Outcome::NotOurs);
+            }
             let guid = body["GUID"].as_str().ok_or(failure("no GUID"))?;
             let mut tree = tree(span("", "LighthouseEvent", 0, None));
             tree.main.start.time = webhook.received;
@@ -133,7 +145,7 @@ fn map(subject: &Subject) -> Result<Outcome, MappingFailure> {
     if spec["fails"] == true {
         return Err(failure("told to"));
     }
-    if spec["ours"] == false {
+    if spec["ours"] == false || by(spec) != mapper {
         return Ok(Outcome::NotOurs);
     }
     if spec["wait"] == true {
@@ -158,6 +170,13 @@ fn map(subject: &Subject) -> Result<Outcome, MappingFailure> {
             }));
         }
         tree.parents.push(Parent::Event(event_key(guid)));
+    } else if let Some(value) = spec["labelled"].as_str() {
+        tree.parents.push(Parent::Labelled(LabelMatch {
+            group: "test".to_owned(),
+            kind: "Job".to_owned(),
+            labels: vec![("id".to_owned(), value.to_owned())],
+            span: String::new(),
+        }));
     } else if let Some(name) = spec["parent"].as_str() {
         tree.parents.push(Parent::Target(Target {
             group: "test".to_owned(),
@@ -201,7 +220,17 @@ fn map(subject: &Subject) -> Result<Outcome, MappingFailure> {
         });
     }
     tree.may_annotate = spec["safe"] == true;
-    Ok(Outcome::Spans(vec![tree]))
+    let Some(runs) = spec["runs"].as_array() else {
+        return Ok(Outcome::Spans(vec![tree]));
+    };
+    let run = |run: &Value| {
+        let mut tree = tree.clone();
+        tree.run = run["run"].as_str().unwrap().to_owned();
+        tree.main.start = time(run["start"].as_u64().unwrap());
+        tree.main.end = run["end"].as_u64().map(time);
+        tree
+    };
+    Ok(Outcome::Spans(runs.iter().map(run).collect()))
 }
 
 fn tree(main: MappedSpan) -> SpanTree {
@@ -341,7 +370,7 @@ impl World {
                     self.mappings.push_back(request);
                     return None;
                 }
-                let result = map(&request.subject);
+                let result = map(&request);
                 Some(Fact::Mapped(request.ticket, result))
             }
             Effect::Annotate(annotate) => {
@@ -370,7 +399,7 @@ impl World {
 
     /// Answers a mapping that was held back.
     fn answer(&mut self, request: MapRequest) {
-        let result = map(&request.subject);
+        let result = map(&request);
         self.observe(Fact::Mapped(request.ticket, result));
     }
 
