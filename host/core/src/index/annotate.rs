@@ -34,7 +34,7 @@ impl Index {
             return;
         };
         if subject.deleted
-            || !run.tree.may_annotate
+            || !run.sketch.may_annotate
             || run.ended_at_first_sight
             || place.orphan.is_some()
             || subject.annotated == Some(place.own)
@@ -47,7 +47,7 @@ impl Index {
         let mut annotations = Vec::new();
         for annotation in self.catalog.annotations(watch) {
             let key = annotation.key.as_str();
-            let present = subject.annotations.get(key).map(|value| &**value);
+            let present = subject.annotations.get(key);
             let wanted = match annotation.value {
                 AnnotationValue::Traceparent => place.own.traceparent(),
                 AnnotationValue::TraceId => place.own.trace_id.to_string(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Index;
 use super::assemble::{self, Assembly, Bounds};
 use super::effect::Effect;
+use super::names::shrink;
 use super::resolve::Missing;
 use super::schedule::Deadline;
 use crate::context::SpanContext;
@@ -34,9 +35,11 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 /// A git event.
 #[derive(Debug, Default)]
 pub(super) struct Event {
-    webhook: Option<WebhookRoot>,
+    webhook: Option<Box<WebhookRoot>>,
     /// By uid and run.
     jobs: BTreeMap<(Uid, String), Job>,
+    /// How many of them are not exported yet.
+    under_way: usize,
     /// When the last job was observed to have ended.
     settled_from: Option<Time>,
     exported: bool,
@@ -57,7 +60,7 @@ struct WebhookRoot {
 pub(super) struct Job {
     pub(super) created: Time,
     /// The class of its error, if it failed.
-    pub(super) error_type: Option<String>,
+    pub(super) error_type: Option<Arc<str>>,
     /// Its end, once it is exported.
     pub(super) end: Option<Time>,
     /// The root stands for a parent that never turned up, and this is one of its orphans.
@@ -77,7 +80,7 @@ impl Event {
     }
 
     fn is_over(&self) -> bool {
-        !self.jobs.is_empty() && self.jobs.values().all(|job| job.end.is_some())
+        !self.jobs.is_empty() && self.under_way == 0
     }
 }
 
@@ -98,12 +101,12 @@ impl Index {
             .as_ref()
             .is_none_or(|known| (received, &json) < (known.received, &known.json));
         if is_first {
-            event.webhook = Some(WebhookRoot {
+            event.webhook = Some(Box::new(WebhookRoot {
                 received,
                 json,
                 tree,
                 scope,
-            });
+            }));
         }
         if event.jobs.is_empty() && !event.exported {
             self.schedule.add(
@@ -120,14 +123,17 @@ impl Index {
         if event.exported && !event.jobs.contains_key(&id) {
             self.counts.late_jobs += 1;
         }
-        let end = event.jobs.get(&id).and_then(|known| known.end);
+        let known = event.jobs.get(&id);
+        event.under_way += usize::from(known.is_none());
+        let end = known.and_then(|known| known.end);
         event.jobs.insert(id, Job { end, ..job });
     }
 
     /// An object turned out not to be a job of this event.
     pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid, run: &str) {
         if let Some(event) = self.events.get_mut(key) {
-            event.jobs.remove(&(Uid::clone(uid), run.to_owned()));
+            let gone = event.jobs.remove(&(Uid::clone(uid), run.to_owned()));
+            event.under_way -= usize::from(gone.is_some_and(|job| job.end.is_none()));
             let over = event.is_over() && !event.exported;
             let jobless = event.jobs.is_empty() && !event.exported;
             if over {
@@ -155,7 +161,8 @@ impl Index {
         let Some(event) = self.events.get_mut(key) else {
             return;
         };
-        event.jobs.insert((Uid::clone(uid), run.to_owned()), job);
+        let before = event.jobs.insert((Uid::clone(uid), run.to_owned()), job);
+        event.under_way -= usize::from(before.is_some_and(|job| job.end.is_none()));
         event.settled_from = event.settled_from.max(Some(observed));
         if event.is_over() {
             let from = event.settled_from.unwrap_or(observed);
@@ -229,6 +236,7 @@ impl Index {
         let over = self.events.get(key).is_some_and(Event::is_over);
         if over {
             self.events.remove(key);
+            shrink(&mut self.events);
         } else if self.events.contains_key(key) {
             self.schedule
                 .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
@@ -327,7 +335,7 @@ fn fail_with_jobs(root: &mut Span, event: &Event) {
 }
 
 /// The class of the error that a run ended with, if it failed.
-pub(super) fn error_type(tree: &SpanTree) -> Option<String> {
+pub(super) fn error_type(tree: &SpanTree) -> Option<Arc<str>> {
     if !matches!(tree.main.status, SpanStatus::Error(_)) {
         return None;
     }
@@ -336,7 +344,7 @@ pub(super) fn error_type(tree: &SpanTree) -> Option<String> {
         AttributeValue::Text(text) if attribute.key == ERROR_TYPE => Some(text.as_str()),
         _ => None,
     });
-    Some(told.unwrap_or(UNKNOWN_ERROR).to_owned())
+    Some(told.unwrap_or(UNKNOWN_ERROR).into())
 }
 
 /// A span that stands for something never seen.

@@ -7,13 +7,13 @@ use super::Index;
 use super::assemble::{self, Assembly, Bounds};
 use super::effect::Effect;
 use super::event::Job;
-use super::event::error_type;
 use super::resolve::{Place, Resolution, Want, run_at};
+use super::run::Run;
 use super::schedule::Deadline;
-use super::subject::{Finished, FinishedRun, Life, Run, Silence, Subject};
+use super::subject::{Finished, FinishedRun, Life, Silence, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
-use crate::mapping::{Attribute, AttributeValue, LinkTarget, MappedLink, Timestamp};
+use crate::mapping::{Attribute, AttributeValue, LinkTarget, MappedLink, SpanTree, Timestamp};
 use crate::marks;
 use crate::object::{GroupKind, Uid};
 use crate::span::{Link, Span};
@@ -86,8 +86,9 @@ impl Index {
             Resolution::Unrelated => self.counts.unrelated += 1,
             Resolution::Resolved(place) if place.too_old => self.counts.too_old += 1,
             Resolution::Resolved(place) => {
-                let bounds = Bounds::of(&run.tree);
-                spans = self.assemble(subject, run, place, bounds);
+                let Some(tree) = &run.tree else { return };
+                let bounds = run.sketch.bounds;
+                spans = self.assemble(subject, tree, place, bounds);
                 is_orphan = place.orphan.is_some();
                 if is_orphan {
                     self.counts.orphans_exported += 1;
@@ -96,11 +97,11 @@ impl Index {
                 job = place.event.clone().map(|key| {
                     let job = Job {
                         created: created.min(bounds.start),
-                        error_type: error_type(&run.tree),
+                        error_type: run.sketch.error_type.clone(),
                         end: Some(bounds.end),
                         missing: place.orphan.clone(),
                     };
-                    (key, run.tree.run.clone(), job)
+                    (key, run.sketch.run.to_string(), job)
                 });
             }
         }
@@ -109,6 +110,7 @@ impl Index {
             && let Some(run) = runs.get_mut(number)
         {
             run.exported = true;
+            run.tree = None;
         }
         if !spans.is_empty() {
             self.counts.spans_exported += spans.len() as u64;
@@ -121,8 +123,13 @@ impl Index {
         }
     }
 
-    fn assemble(&self, subject: &Subject, run: &Run, place: &Place, bounds: Bounds) -> Vec<Span> {
-        let tree = &run.tree;
+    fn assemble(
+        &self,
+        subject: &Subject,
+        tree: &SpanTree,
+        place: &Place,
+        bounds: Bounds,
+    ) -> Vec<Span> {
         let mut marks = Vec::new();
         if place.orphan.is_some() || place.cyclic {
             marks.push(Attribute::new(marks::ORPHAN, true));
@@ -172,7 +179,7 @@ impl Index {
     fn skew(&self, place: &Place, start: Timestamp) -> Option<f64> {
         let parent = self.subjects.get(place.parent_object.as_ref()?)?;
         let above = match &parent.life {
-            Life::Runs(runs) => run_at(runs, start.time)?.tree.main.start.time,
+            Life::Runs(runs) => run_at(runs, start.time)?.sketch.bounds.start,
             Life::Finished(finished) => run_at(&finished.runs, start.time)?.start,
             Life::Unknown | Life::NotOurs => return None,
         };
@@ -206,7 +213,7 @@ impl Index {
         let Life::Runs(runs) = &subject.life else {
             return;
         };
-        let once = runs.iter().all(|run| run.tree.run.is_empty());
+        let once = runs.iter().all(|run| run.sketch.run.is_empty());
         if !runs.iter().all(|run| run.exported) || !(once || subject.deleted) {
             return;
         }
@@ -232,11 +239,11 @@ impl Index {
         subject.life = Life::Finished(Finished {
             runs,
             silence,
-            latest_attached: subject.attached.keys().filter_map(|key| key.created).max(),
+            latest_attached: subject.attached.latest(),
         });
-        subject.inputs.clear();
+        subject.inputs = Vec::new();
         subject.attached.clear();
-        subject.annotations.clear();
+        subject.annotations = Default::default();
         // Children of an object that is nobody's hang from its owners.
         if silence != Some(Silence::NotOurs) {
             subject.owners = Vec::new();
@@ -280,7 +287,7 @@ impl Index {
             return None;
         };
         if let Some(uid) = &target.uid {
-            return self.subjects.get(uid.as_str());
+            return self.subjects.get(uid.as_str()).map(Box::as_ref);
         }
         let kind = GroupKind {
             group: target.group.as_str().into(),
@@ -298,15 +305,12 @@ impl FinishedRun {
             Resolution::Resolved(place) => Some(place),
             Resolution::Pending(_) | Resolution::Unrelated => None,
         };
-        let children = run.tree.children.iter();
         Self {
-            run: run.tree.run.as_str().into(),
-            start: run.tree.main.start.time,
+            run: run.sketch.run.clone(),
+            start: run.sketch.bounds.start,
             adopter: place.map(Place::adopter),
             parent: place.and_then(|place| place.parent_object.clone()),
-            keys: children
-                .map(|child| child.span.key.as_str().into())
-                .collect(),
+            children: run.sketch.children.clone(),
         }
     }
 }

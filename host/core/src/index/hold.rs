@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Index;
 use super::resolve::Want;
+use super::run::Run;
 use super::schedule::Deadline;
-use super::subject::{Life, Run, Subject};
+use super::subject::{Life, Subject};
 use crate::identity::TraceKey;
 use crate::mapping::LinkTarget;
 use crate::object::Uid;
@@ -170,7 +171,7 @@ impl Index {
     }
 }
 
-fn uids(wants: &BTreeSet<Want>) -> Vec<Uid> {
+fn uids(wants: &[Want]) -> Vec<Uid> {
     let uids = wants.iter().filter_map(|want| match want {
         Want::Uid(uid) => Some(Uid::clone(uid)),
         Want::Name(..) | Want::Label(..) => None,
@@ -180,7 +181,9 @@ fn uids(wants: &BTreeSet<Want>) -> Vec<Uid> {
 
 /// Where the links of a run lead.
 fn linked(run: &Run) -> impl Iterator<Item = &LinkTarget> {
-    let children = run.tree.children.iter().map(|child| &child.span);
-    let spans = std::iter::once(&run.tree.main).chain(children);
-    spans.flat_map(|span| span.links.iter().map(|link| &link.to))
+    run.tree.iter().flat_map(|tree| {
+        let children = tree.children.iter().map(|child| &child.span);
+        let spans = std::iter::once(&tree.main).chain(children);
+        spans.flat_map(|span| span.links.iter().map(|link| &link.to))
+    })
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Index;
+use super::attached::{AttachedKey, AttachedObject, SmallUid, Version};
 use super::effect::Effect;
 use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
+use super::names::shrink;
 use super::resolve::Want;
 use super::schedule::Deadline;
-use super::subject::{AttachedKey, AttachedObject, Life, Subject};
+use super::subject::{Life, Subject};
 use crate::identity::TraceKey;
 use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
 use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId};
@@ -53,6 +55,11 @@ impl Index {
         if object.subject_of.is_empty() {
             return;
         }
+        self.texts.sweep(self.subjects.len());
+        for (watch, json) in &object.subject_of {
+            self.samples.see(*watch, None, json);
+        }
+        let (labels, annotations) = self.texts.share_object(&mut object);
         let uid = Uid::clone(&object.reference.uid);
         let is_new = !self.subjects.contains_key(&uid);
         self.by_source
@@ -62,7 +69,7 @@ impl Index {
         let subject = self
             .subjects
             .entry(Uid::clone(&uid))
-            .or_insert_with(|| Subject::new(&object, now));
+            .or_insert_with(|| Box::new(Subject::new(&object, now)));
         if matches!(subject.life, Life::Finished(_)) {
             if deleted && !subject.deleted {
                 subject.deleted = true;
@@ -73,7 +80,9 @@ impl Index {
         }
         let is_newest = subject.is_newest(&object);
         let moved = is_newest && subject.owners != object.owners;
-        let relabelled = is_newest && subject.labels != object.labels;
+        // Those of a label are kept in the order in which they were made.
+        let relabelled =
+            is_newest && (subject.labels != labels || subject.created != object.created);
         let mut waiting = if relabelled {
             self.drop_labels(&uid)
         } else {
@@ -82,7 +91,7 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(&uid) else {
             return;
         };
-        let mut changed = subject.update(object);
+        let mut changed = subject.update(object, labels, annotations, &self.samples);
         if deleted && !subject.deleted {
             subject.delete();
             changed = true;
@@ -141,15 +150,17 @@ impl Index {
             watch: attached_to.watch,
             attachment: attached_to.attachment,
             created: object.created,
-            uid: Uid::clone(&object.reference.uid),
+            uid: SmallUid::new(&object.reference.uid),
         };
         let attached = AttachedObject {
-            resource_version: Arc::clone(&object.resource_version),
+            version: Version::new(&object.resource_version),
             json: attached_to.json,
         };
+        self.samples
+            .see(key.watch, Some(key.attachment), &attached.json);
         let mapped_kind = self.catalog.subject_kind(key.watch);
         let known = match &attached_to.subject {
-            SubjectName::Uid(uid) => self.subjects.get(uid),
+            SubjectName::Uid(uid) => self.subjects.get(uid).map(Box::as_ref),
             SubjectName::Name(kind, namespace, name) => self.named(kind, namespace.as_ref(), name),
         };
         let Some(known) = known else {
@@ -176,7 +187,7 @@ impl Index {
             }
             return;
         }
-        if subject.attach(key, attached) {
+        if subject.attach(key, attached, &self.samples) {
             self.map_soon(now, uid);
         }
     }
@@ -200,9 +211,7 @@ impl Index {
             .or_default();
         match objects.get_mut(&key) {
             Some(known) => {
-                let older =
-                    super::subject::is_older(&attached.resource_version, &known.resource_version);
-                if !older {
+                if !attached.version.is_older_than(known.version) {
                     *known = attached;
                 }
             }
@@ -214,7 +223,7 @@ impl Index {
         if is_first {
             self.schedule.add(
                 now.plus(self.settings.orphan_deadline),
-                Deadline::Unclaimed(subject),
+                Deadline::Unclaimed(Box::new(subject)),
             );
         }
     }
@@ -240,7 +249,7 @@ impl Index {
             self.unclaimed.count = self.unclaimed.count.saturating_sub(objects.len());
             for (key, attached) in objects {
                 if self.catalog.subject_kind(key.watch) == Some(&subject.reference.kind) {
-                    subject.attach(key, attached);
+                    subject.attach(key, attached, &self.samples);
                 }
             }
         }
@@ -289,6 +298,8 @@ impl Index {
         } else if finished {
             self.drop_names(uid);
             self.subjects.remove(uid);
+            shrink(&mut self.subjects);
+            self.texts.sweep(self.subjects.len());
             for known in self.by_source.values_mut() {
                 known.remove(uid);
             }

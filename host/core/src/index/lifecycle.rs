@@ -4,17 +4,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::Index;
-use super::assemble::Bounds;
 use super::effect::Effect;
-use super::event::{Job, error_type};
+use super::event::Job;
 use super::fact::{MapRequest, SubjectId, Ticket};
 use super::resolve::{Missing, Resolution, Want};
+use super::run::{Run, Sketch};
 use super::schedule::Deadline;
-use super::subject::{Life, Run, Silence, Subject};
-use crate::identity::TraceKey;
+use super::subject::{Life, Silence, Subject};
+use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{
-    Attribute, Child, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree,
-    Timestamp, TraceStart,
+    Attribute, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree, Timestamp,
+    TraceStart,
 };
 use crate::marks;
 use crate::object::{Uid, WatchId};
@@ -66,7 +66,7 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let Some(input) = subject.input(watch) else {
+        let Some(input) = subject.input(watch, &self.samples) else {
             return;
         };
         let revision = subject.mapping.revision;
@@ -191,7 +191,7 @@ impl Index {
     fn drop_runs(&mut self, now: Time, uid: &Uid, runs: &[Run]) {
         for run in runs {
             if let Some(key) = event_of(&run.resolution).or(run.counted.as_ref()) {
-                self.job_gone(now, key, uid, &run.tree.run);
+                self.job_gone(now, key, uid, &run.sketch.run);
             }
         }
     }
@@ -216,26 +216,33 @@ impl Index {
             _ => Vec::new(),
         };
         let deleted = subject.deleted;
-        let keys_before = keys(&before);
+        let children_before = children(&before);
         let mut runs: Vec<Run> = Vec::with_capacity(trees.len());
         for tree in trees {
-            if runs.iter().any(|run| run.tree.run == tree.run) {
+            let is_of = |run: &Run| *run.sketch.run == *tree.run;
+            if runs.iter().any(is_of) {
                 continue;
             }
             let known = before
                 .iter()
-                .position(|run| run.tree.run == tree.run)
+                .position(is_of)
                 .map(|place| before.swap_remove(place));
             let ended = deleted || tree.main.end.is_some();
+            let sketch = Sketch::of(uid, &tree);
+            // Of several runs one may be told of no more before it has ended.
+            let keep = ended || !tree.run.is_empty();
+            let tree = keep.then(|| Box::new(tree));
             runs.push(match known {
                 Some(run) if run.exported => run,
                 Some(run) => Run {
                     ended: ended.then(|| run.ended.unwrap_or(now)),
+                    sketch,
                     tree,
                     plain,
                     ..run
                 },
                 None => Run {
+                    sketch,
                     tree,
                     resolution: Resolution::Pending(None),
                     ended: ended.then_some(now),
@@ -247,11 +254,12 @@ impl Index {
             });
         }
         // A version that cannot be mapped says nothing of other runs, and the plain span that stands for one is no
-        // run of a later version. Else a run that the object no longer tells of is over.
+        // run of a later version. Of the only run of an object there is nothing left. Else a run that the object no
+        // longer tells of is over.
         let (dropped, mut untold): (Vec<Run>, Vec<Run>) = before
             .into_iter()
-            .partition(|run| !run.exported && (plain || run.plain));
-        untold.sort_by(|left, right| left.tree.run.cmp(&right.tree.run));
+            .partition(|run| !run.exported && (plain || run.plain || run.tree.is_none()));
+        untold.sort_by(|left, right| left.sketch.run.cmp(&right.sketch.run));
         for mut run in untold {
             run.ended = run.ended.or(Some(now));
             runs.push(run);
@@ -262,7 +270,7 @@ impl Index {
                 Deadline::Settle(Uid::clone(uid)),
             );
         }
-        let changed = keys(&runs) != keys_before;
+        let changed = children(&runs) != children_before;
         subject.life = Life::Runs(runs);
         self.drop_runs(now, uid, &dropped);
         let mut affected = vec![Uid::clone(uid)];
@@ -309,14 +317,14 @@ impl Index {
             if run.exported {
                 continue;
             }
-            let mut found = self.resolve(subject, &run.tree, expired && run.ended.is_some());
+            let mut found = self.resolve(subject, &run.sketch, expired && run.ended.is_some());
             wants.append(&mut found.wants);
             fetch.append(&mut found.fetch);
             if let Resolution::Resolved(place) = &mut found.resolution
                 && place.depth <= 1
             {
                 let window = self.settings.replay_window;
-                let old = Bounds::of(&run.tree).end.plus(window) < subject.first_seen;
+                let old = run.sketch.bounds.end.plus(window) < subject.first_seen;
                 place.too_old |= run.ended_at_first_sight && old;
             }
             pending |= found.resolution.is_pending();
@@ -326,7 +334,7 @@ impl Index {
             {
                 let missing = place.orphan.clone();
                 let job = open_job(subject, run, missing);
-                jobs.push((key.clone(), run.tree.run.clone(), job));
+                jobs.push((key.clone(), run.sketch.run.to_string(), job));
             }
             if found.resolution != run.resolution {
                 if let Resolution::Resolved(place) = &found.resolution {
@@ -366,7 +374,7 @@ impl Index {
                 if let Some(key) = before
                     && event_of(resolution) != Some(&key)
                 {
-                    left.push((key, run.tree.run.clone()));
+                    left.push((key, run.sketch.run.to_string()));
                 }
             }
         }
@@ -398,12 +406,12 @@ impl Index {
                 if run.exported || !run.resolution.is_pending() {
                     continue;
                 }
-                let found = self.resolve(subject, &run.tree, true);
+                let found = self.resolve(subject, &run.sketch, true);
                 if event_of(&found.resolution) == Some(&key)
                     && let Resolution::Resolved(found) = found.resolution
                 {
                     let job = open_job(subject, run, found.orphan);
-                    counted.push((Uid::clone(&sibling), place, run.tree.run.clone(), job));
+                    counted.push((Uid::clone(&sibling), place, run.sketch.run.to_string(), job));
                 }
             }
         }
@@ -429,10 +437,10 @@ impl Index {
 
 /// What an event has to know of a run that has not ended.
 fn open_job(subject: &Subject, run: &Run, missing: Option<Box<Missing>>) -> Job {
-    let start = run.tree.main.start.time;
+    let start = run.sketch.bounds.start;
     Job {
         created: subject.created.unwrap_or(start).min(start),
-        error_type: error_type(&run.tree),
+        error_type: run.sketch.error_type.clone(),
         end: None,
         missing,
     }
@@ -445,11 +453,10 @@ fn event_of(resolution: &Resolution) -> Option<&TraceKey> {
     }
 }
 
-/// Keys of the child spans that other objects may hang under.
-pub(super) fn keys(runs: &[Run]) -> Vec<String> {
-    let children = runs.iter().flat_map(|run| &run.tree.children);
-    children
-        .map(|child: &Child| child.span.key.clone())
+/// The child spans that other objects may hang under.
+fn children(runs: &[Run]) -> Vec<SpanId> {
+    runs.iter()
+        .flat_map(|run| run.sketch.children.iter().copied())
         .collect()
 }
 

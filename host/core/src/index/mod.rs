@@ -6,6 +6,7 @@
 
 mod annotate;
 mod assemble;
+mod attached;
 mod effect;
 mod event;
 mod export;
@@ -14,9 +15,12 @@ mod hold;
 mod intake;
 mod lifecycle;
 mod names;
+mod packed;
 mod resolve;
+mod run;
 mod schedule;
 mod subject;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,8 +34,10 @@ use self::event::Event;
 use self::hold::Held;
 use self::intake::Unclaimed;
 use self::names::Names;
+use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
+use self::texts::Texts;
 use crate::catalog::Catalog;
 use crate::identity::TraceKey;
 use crate::object::{Owner, SourceId, Uid};
@@ -100,7 +106,9 @@ pub struct Index {
     catalog: Arc<Catalog>,
     settings: Settings,
     now: Time,
-    subjects: HashMap<Uid, Subject>,
+    subjects: HashMap<Uid, Box<Subject>>,
+    texts: Texts,
+    samples: Samples,
     by_source: BTreeMap<SourceId, BTreeSet<Uid>>,
     names: Names,
     /// Subjects whose parent is not known yet.
@@ -129,6 +137,8 @@ impl Index {
             settings,
             now: Time::EPOCH,
             subjects: HashMap::new(),
+            texts: Texts::default(),
+            samples: Samples::default(),
             by_source: BTreeMap::new(),
             names: Names::default(),
             pending: BTreeSet::new(),

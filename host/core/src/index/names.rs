@@ -8,6 +8,7 @@ use super::resolve::Want;
 use super::subject::Subject;
 use crate::mapping::{Parent, SpanTree};
 use crate::object::{GroupKind, Uid};
+use crate::time::Time;
 
 /// Name of an object within its kind: namespace and name.
 type Name = (GroupKind, Option<Arc<str>>, Arc<str>);
@@ -17,9 +18,9 @@ type Name = (GroupKind, Option<Arc<str>>, Arc<str>);
 pub(super) struct Names {
     /// Of several objects of one name, of which all but one are gone, the newest.
     by_name: HashMap<Name, Uid>,
-    /// Objects by the labels that some mapper has asked for; no others.
-    by_label: BTreeMap<Want, BTreeSet<Uid>>,
-    label_keys: BTreeSet<(GroupKind, Arc<str>)>,
+    /// Objects by the labels that some mapper has asked for and no others, the oldest first.
+    by_label: BTreeMap<Want, BTreeSet<(Option<Time>, Uid)>>,
+    label_keys: BTreeMap<GroupKind, BTreeSet<Arc<str>>>,
     /// Who is to be told when something appears or changes.
     waiting: HashMap<Want, BTreeSet<Uid>>,
 }
@@ -27,28 +28,29 @@ pub(super) struct Names {
 impl Names {
     fn labels<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = Want> + 'a {
         let kind = &subject.reference.kind;
-        subject
-            .labels
-            .iter()
-            .filter(|(key, _)| self.label_keys.contains(&(kind.clone(), Arc::clone(key))))
-            .map(|(key, value)| {
-                Want::Label(
+        let namespace = &subject.reference.namespace;
+        self.label_keys.get(kind).into_iter().flat_map(|keys| {
+            let labels = subject.labels.iter();
+            labels.filter_map(|(key, value)| {
+                let key = Arc::clone(keys.get(key)?);
+                Some(Want::Label(
                     kind.clone(),
-                    subject.reference.namespace.clone(),
-                    Arc::clone(key),
-                    Arc::clone(value),
-                )
+                    namespace.clone(),
+                    key,
+                    value.into(),
+                ))
             })
+        })
     }
 
-    fn wait(&mut self, uid: &Uid, wants: &BTreeSet<Want>) {
+    fn wait(&mut self, uid: &Uid, wants: &[Want]) {
         for want in wants {
             let waiting = self.waiting.entry(want.clone()).or_default();
             waiting.insert(Uid::clone(uid));
         }
     }
 
-    fn stop_waiting(&mut self, uid: &Uid, wants: &BTreeSet<Want>) {
+    fn stop_waiting(&mut self, uid: &Uid, wants: &[Want]) {
         for want in wants {
             if let Some(waiting) = self.waiting.get_mut(want) {
                 waiting.remove(uid);
@@ -74,13 +76,14 @@ impl Index {
         name: &Arc<str>,
     ) -> Option<&Subject> {
         let name = (kind.clone(), namespace.cloned(), Arc::clone(name));
-        self.subjects.get(self.names.by_name.get(&name)?)
+        let subject = self.subjects.get(self.names.by_name.get(&name)?)?;
+        Some(subject)
     }
 
-    /// The objects that have this label.
+    /// The objects that have this label, the oldest first.
     pub(super) fn labelled(&self, want: &Want) -> impl Iterator<Item = &Subject> {
         let uids = self.names.by_label.get(want).into_iter().flatten();
-        uids.filter_map(|uid| self.subjects.get(uid))
+        uids.filter_map(|(_, uid)| Some(&**self.subjects.get(uid)?))
     }
 
     /// Notes name and labels of an object; gives those who waited for them.
@@ -106,12 +109,13 @@ impl Index {
             Want::Uid(Uid::clone(uid)),
             Want::Name(name.0.clone(), name.1.clone(), Arc::clone(&name.2)),
         ];
+        let place = (subject.created, Uid::clone(uid));
         if is_newest {
             self.names.by_name.insert(name, Uid::clone(uid));
         }
         for label in labels {
             let labelled = self.names.by_label.entry(label.clone()).or_default();
-            labelled.insert(Uid::clone(uid));
+            labelled.insert(place.clone());
             wants.push(label);
         }
         wants
@@ -125,11 +129,12 @@ impl Index {
         let Some(subject) = self.subjects.get(uid) else {
             return Vec::new();
         };
+        let place = (subject.created, Uid::clone(uid));
         let labels: Vec<Want> = self.names.labels(subject).collect();
         let mut waiting = Vec::new();
         for label in labels {
             if let Some(labelled) = self.names.by_label.get_mut(&label) {
-                labelled.remove(uid);
+                labelled.remove(&place);
                 if labelled.is_empty() {
                     self.names.by_label.remove(&label);
                 }
@@ -155,6 +160,8 @@ impl Index {
             self.names.by_name.remove(&name);
         }
         self.names.stop_waiting(uid, &subject.waits_for);
+        shrink(&mut self.names.by_name);
+        shrink(&mut self.names.waiting);
     }
 
     /// Sees to it that objects are found by the labels that a tree's candidates name. The first tree that names a
@@ -172,10 +179,8 @@ impl Index {
                 kind: wanted.kind.as_str().into(),
             };
             let key: Arc<str> = key.as_str().into();
-            let is_new = self
-                .names
-                .label_keys
-                .insert((kind.clone(), Arc::clone(&key)));
+            let keys = self.names.label_keys.entry(kind.clone()).or_default();
+            let is_new = keys.insert(Arc::clone(&key));
             if !is_new {
                 continue;
             }
@@ -186,9 +191,9 @@ impl Index {
                 if let Some(value) = subject.labels.get(&key) {
                     let namespace = subject.reference.namespace.clone();
                     let label =
-                        Want::Label(kind.clone(), namespace, Arc::clone(&key), Arc::clone(value));
+                        Want::Label(kind.clone(), namespace, Arc::clone(&key), value.into());
                     let labelled = self.names.by_label.entry(label).or_default();
-                    labelled.insert(Uid::clone(uid));
+                    labelled.insert((subject.created, Uid::clone(uid)));
                 }
             }
         }
@@ -199,11 +204,19 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        if subject.waits_for == wants {
+        if subject.waits_for.iter().eq(&wants) {
             return;
         }
+        let wants: Box<[Want]> = wants.into_iter().collect();
         let before = std::mem::replace(&mut subject.waits_for, wants.clone());
         self.names.stop_waiting(uid, &before);
         self.names.wait(uid, &wants);
+    }
+}
+
+/// Gives back what a map that has become small does not need any more.
+pub(super) fn shrink<K: Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 8 * map.len().max(64) {
+        map.shrink_to(2 * map.len());
     }
 }

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Index;
-use super::subject::{Adopter, FinishedRun, Life, Run, Silence, Subject, controller};
+use super::run::{Run, Sketch, span_of};
+use super::subject::{Adopter, FinishedRun, Life, Silence, Subject, controller};
 use crate::context::{Mark, Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
-use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, SpanTree, Target, TraceStart};
+use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, Target, TraceStart};
 use crate::object::{GroupKind, ObjectReference, Owner, Uid};
 use crate::time::Time;
 
@@ -160,16 +161,16 @@ struct Search<'a> {
 impl Index {
     /// Tries the candidates of a tree. `expired`: the deadline of the subject has passed, so that nothing is
     /// waited for any more.
-    pub(super) fn resolve(&self, subject: &Subject, tree: &SpanTree, expired: bool) -> Found {
+    pub(super) fn resolve(&self, subject: &Subject, sketch: &Sketch, expired: bool) -> Found {
         let mut search = Search {
             index: self,
             subject,
-            start: tree.main.start.time,
+            start: sketch.bounds.start,
             wants: BTreeSet::new(),
             fetch: Vec::new(),
         };
         let uid = &subject.reference.uid;
-        let span_id = SpanId::of(uid, &tree.run, "");
+        let span_id = SpanId::of(uid, &sketch.run, "");
         let place = |trace_id, parent, depth| Place {
             own: SpanContext { trace_id, span_id },
             parent,
@@ -188,7 +189,7 @@ impl Index {
         let mut repeats = None;
         let mut open = Open::default();
         let mut resolution = Resolution::Unrelated;
-        for parent in &tree.parents {
+        for parent in &sketch.parents {
             let found = match parent {
                 Parent::Root(start) => {
                     let key = match start {
@@ -292,18 +293,14 @@ impl Index {
                 let Resolution::Resolved(place) = &run.resolution else {
                     return None;
                 };
-                let known = run.tree.children.iter().any(|child| child.span.key == key);
-                let span = if known { key } else { "" };
                 let mut adopter = place.adopter();
-                adopter.context.span_id = SpanId::of(uid, &run.tree.run, span);
+                adopter.context.span_id = span_of(uid, &run.sketch.run, &run.sketch.children, key);
                 Some(adopter)
             }
             Life::Finished(finished) => {
                 let run = run_at(&finished.runs, start)?;
                 let mut adopter = run.adopter?;
-                if run.keys.iter().any(|known| **known == *key) {
-                    adopter.context.span_id = SpanId::of(uid, &run.run, key);
-                }
+                adopter.context.span_id = span_of(uid, &run.run, &run.children, key);
                 Some(adopter)
             }
         }
@@ -345,7 +342,7 @@ pub(super) trait Started {
 
 impl Started for Run {
     fn started(&self) -> (Time, &str) {
-        (self.tree.main.start.time, &self.tree.run)
+        (self.sketch.bounds.start, &self.sketch.run)
     }
 }
 
@@ -465,7 +462,7 @@ impl Search<'_> {
         let subject = match &missing.uid {
             Some(uid) => {
                 self.wants.insert(Want::Uid(Uid::clone(uid)));
-                self.index.subjects.get(uid)
+                self.index.subjects.get(uid).map(Box::as_ref)
             }
             None => {
                 let index = self.index;
@@ -504,18 +501,14 @@ impl Search<'_> {
             key.as_str().into(),
             value.as_str().into(),
         );
-        let subject = self
-            .index
-            .labelled(&want)
-            .filter(|subject| {
-                wanted.labels.iter().all(|(key, value)| {
-                    subject
-                        .labels
-                        .get(key.as_str())
-                        .is_some_and(|actual| **actual == **value)
-                })
+        let subject = self.index.labelled(&want).find(|subject| {
+            wanted.labels.iter().all(|(key, value)| {
+                subject
+                    .labels
+                    .get(key)
+                    .is_some_and(|actual| actual == value)
             })
-            .min_by_key(|subject| (subject.created, Uid::clone(&subject.reference.uid)));
+        });
         self.wants.insert(want);
         match subject {
             Some(subject) => self.known(subject, &wanted.span),

@@ -23,7 +23,7 @@ pub(super) enum Deadline {
     /// A webhook has waited for a job long enough.
     Jobless(TraceKey),
     /// Attached objects have waited for their subject long enough.
-    Unclaimed(SubjectName),
+    Unclaimed(Box<SubjectName>),
     /// An exported object that is gone from the cluster need not be remembered.
     Forget(Uid),
     /// An exported event need not be remembered.

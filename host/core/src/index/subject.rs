@@ -1,14 +1,16 @@
 //! What the index keeps of an object that is mapped.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
-use super::resolve::Resolution;
+use super::attached::{AttachedKey, AttachedObject, AttachedObjects, SmallUid, Version};
+use super::packed::{Packed, Samples};
+use super::run::Run;
+use super::texts::Pairs;
 use crate::context::SpanContext;
-use crate::identity::TraceKey;
-use crate::mapping::{Attached, ObjectSubject, SpanTree, Subject as MapperSubject};
+use crate::identity::SpanId;
+use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
 use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
 use crate::time::Time;
 
@@ -23,40 +25,24 @@ const OMITTED_LIMIT: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) reference: ObjectReference,
-    pub(super) resource_version: Arc<str>,
+    version: Version,
     pub(super) created: Option<Time>,
     pub(super) owners: Vec<Owner>,
-    pub(super) labels: BTreeMap<Arc<str>, Arc<str>>,
-    pub(super) annotations: BTreeMap<Arc<str>, Arc<str>>,
+    pub(super) labels: Pairs,
+    pub(super) annotations: Pairs,
     pub(super) first_seen: Time,
     pub(super) deleted: bool,
     /// What each watch that wants the object reads of it; the first that claims it maps it.
-    pub(super) inputs: BTreeMap<WatchId, Arc<str>>,
-    pub(super) attached: BTreeMap<AttachedKey, AttachedObject>,
+    pub(super) inputs: Vec<(WatchId, Packed)>,
+    pub(super) attached: AttachedObjects,
     /// By watch: mappers that share a kind have each their own.
     omitted: BTreeSet<(WatchId, u64)>,
     pub(super) mapping: MappingState,
     pub(super) life: Life,
     /// Names that others would wait for have been told; what this object itself waits for.
-    pub(super) waits_for: BTreeSet<super::resolve::Want>,
+    pub(super) waits_for: Box<[super::resolve::Want]>,
     /// The context whose annotation was asked for.
     pub(super) annotated: Option<SpanContext>,
-}
-
-/// Order and identity of an attached object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AttachedKey {
-    pub(super) watch: WatchId,
-    pub(super) attachment: u32,
-    pub(super) created: Option<Time>,
-    pub(super) uid: Uid,
-}
-
-/// An attached object.
-#[derive(Clone, Debug)]
-pub(super) struct AttachedObject {
-    pub(super) resource_version: Arc<str>,
-    pub(super) json: Arc<str>,
 }
 
 /// How far the mapping of a subject is.
@@ -91,22 +77,6 @@ pub(super) enum Life {
     Finished(Finished),
 }
 
-/// A run of an object: one tree of spans.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) tree: SpanTree,
-    pub(super) resolution: Resolution,
-    /// When the end was first observed (not: when it was).
-    pub(super) ended: Option<Time>,
-    /// The run had ended when the object was first mapped.
-    pub(super) ended_at_first_sight: bool,
-    pub(super) exported: bool,
-    /// Its tree stands for a version that could not be mapped.
-    pub(super) plain: bool,
-    /// While it waits for its parent: the trace of that parent's orphans, which counts on it.
-    pub(super) counted: Option<TraceKey>,
-}
-
 /// What is remembered of an object that is exported, for its children.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -127,8 +97,8 @@ pub(super) struct FinishedRun {
     pub(super) adopter: Option<Adopter>,
     /// The object whose span its parent is.
     pub(super) parent: Option<Uid>,
-    /// Keys of the child spans that an object may hang under.
-    pub(super) keys: Box<[Box<str>]>,
+    /// Ids of the child spans that an object may hang under, in their order.
+    pub(super) children: Box<[SpanId]>,
 }
 
 /// Why an object that is gone never had spans.
@@ -158,43 +128,48 @@ impl Subject {
     pub(super) fn new(object: &Object, now: Time) -> Self {
         Self {
             reference: object.reference.clone(),
-            resource_version: "".into(),
+            version: Version::default(),
             created: None,
             owners: Vec::new(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            labels: Pairs::default(),
+            annotations: Pairs::default(),
             first_seen: now,
             deleted: false,
-            inputs: BTreeMap::new(),
-            attached: BTreeMap::new(),
+            inputs: Vec::new(),
+            attached: AttachedObjects::default(),
             omitted: BTreeSet::new(),
             mapping: MappingState::default(),
             life: Life::Unknown,
-            waits_for: BTreeSet::new(),
+            waits_for: Box::default(),
             annotated: None,
         }
     }
 
     /// Whether no newer version of the object is known than this.
     pub(super) fn is_newest(&self, object: &Object) -> bool {
-        !is_older(&object.resource_version, &self.resource_version)
+        !Version::new(&object.resource_version).is_older_than(self.version)
     }
 
     /// Takes over a version of the object, unless a newer one is known. Says whether its mapper would see a
     /// difference.
-    pub(super) fn update(&mut self, object: Object) -> bool {
+    pub(super) fn update(
+        &mut self,
+        object: Object,
+        labels: Pairs,
+        annotations: Pairs,
+        samples: &Samples,
+    ) -> bool {
         if !self.is_newest(&object) {
             return false;
         }
-        self.resource_version = object.resource_version;
+        self.version = Version::new(&object.resource_version);
         self.created = object.created;
         self.owners = object.owners;
-        self.labels = object.labels;
-        self.annotations = object.annotations;
+        self.labels = labels;
+        self.annotations = annotations;
         let mut changed = false;
         for (watch, json) in object.subject_of {
-            if self.inputs.get(&watch) != Some(&json) {
-                self.inputs.insert(watch, json);
+            if self.take_input(watch, &json, samples) {
                 self.change_input(watch);
                 changed = true;
             }
@@ -205,11 +180,32 @@ impl Subject {
         changed
     }
 
+    /// Takes over what a watch reads; says whether that has changed.
+    fn take_input(&mut self, watch: WatchId, json: &str, samples: &Samples) -> bool {
+        let like = samples.of(watch, None);
+        let place = self
+            .inputs
+            .binary_search_by_key(&watch, |(watch, _)| *watch);
+        match place {
+            Ok(place) => match self.inputs.get_mut(place) {
+                Some((_, known)) if *known.text(like) != *json => {
+                    *known = Packed::new(json, like);
+                }
+                _ => return false,
+            },
+            Err(place) => {
+                self.inputs.reserve_exact(1);
+                self.inputs.insert(place, (watch, Packed::new(json, like)));
+            }
+        }
+        true
+    }
+
     /// The object is gone, which all mappers are told.
     pub(super) fn delete(&mut self) {
         self.deleted = true;
-        if let Some(first) = self.inputs.keys().next().copied() {
-            self.change_input(first);
+        if let Some((first, _)) = self.inputs.first() {
+            self.change_input(*first);
         }
         self.mapping.own_change = self.mapping.revision;
     }
@@ -224,13 +220,13 @@ impl Subject {
 
     /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
     /// difference.
-    pub(super) fn attach(&mut self, key: AttachedKey, object: AttachedObject) -> bool {
-        if let Some(known) = self.attached.get_mut(&key) {
-            if is_older(&object.resource_version, &known.resource_version) {
-                return false;
-            }
-            let changed = known.json != object.json;
-            *known = object;
+    pub(super) fn attach(
+        &mut self,
+        key: AttachedKey,
+        object: AttachedObject,
+        samples: &Samples,
+    ) -> bool {
+        if let Some(changed) = self.attached.update(&key, &object, samples) {
             if changed {
                 self.change_input(key.watch);
             }
@@ -240,27 +236,14 @@ impl Subject {
         if self.omitted.contains(&(watch, hash(&key.uid))) {
             return false;
         }
-        self.attached.insert(key, object);
-        if let Some(last) = self.one_too_many(watch) {
-            self.attached.remove(&last);
-            if self.omitted.len() < OMITTED_LIMIT * self.inputs.len() {
-                self.omitted.insert((watch, hash(&last.uid)));
-            }
+        self.attached.insert(key, object, samples);
+        if let Some(last) = self.attached.one_too_many(watch, ATTACHED_LIMIT)
+            && self.omitted.len() < OMITTED_LIMIT * self.inputs.len()
+        {
+            self.omitted.insert((watch, hash(&last.uid)));
         }
         self.change_input(watch);
         true
-    }
-
-    /// The last attached object of a watch that has more than are kept.
-    fn one_too_many(&self, watch: WatchId) -> Option<AttachedKey> {
-        if self.attached.len() <= ATTACHED_LIMIT {
-            return None;
-        }
-        let of_watch = || self.attached.keys().filter(|key| key.watch == watch);
-        if of_watch().count() <= ATTACHED_LIMIT {
-            return None;
-        }
-        of_watch().next_back().cloned()
     }
 
     /// How many attached objects of a watch are not kept.
@@ -272,7 +255,7 @@ impl Subject {
     /// The watch to ask first: the one that has claimed the object, unless there is a change for one before it.
     pub(super) fn watch(&self) -> Option<WatchId> {
         let MappingState { watch, changed, .. } = self.mapping;
-        let first = || self.inputs.keys().next().copied();
+        let first = || self.inputs.first().map(|(watch, _)| *watch);
         match (watch, changed) {
             (Some(watch), Some(changed)) => Some(watch.min(changed)),
             (watch, changed) => watch.or(changed).or_else(first),
@@ -296,22 +279,23 @@ impl Subject {
 
     /// The watch to ask if this one declines.
     pub(super) fn watch_after(&self, declined: WatchId) -> Option<WatchId> {
-        self.inputs.keys().find(|watch| **watch > declined).copied()
+        let mut watches = self.inputs.iter().map(|(watch, _)| *watch);
+        watches.find(|watch| *watch > declined)
     }
 
     /// What the mapper of a watch is given.
-    pub(super) fn input(&self, watch: WatchId) -> Option<MapperSubject> {
+    pub(super) fn input(&self, watch: WatchId, samples: &Samples) -> Option<MapperSubject> {
+        let (_, json) = self.inputs.iter().find(|(known, _)| *known == watch)?;
         Some(MapperSubject::Object(ObjectSubject {
             watch: watch.watch,
-            json: Arc::clone(self.inputs.get(&watch)?),
+            json: json.text(samples.of(watch, None)),
             deleted: self.deleted,
             attached: self
                 .attached
-                .iter()
-                .filter(|(key, _)| key.watch == watch)
-                .map(|(key, object)| Attached {
+                .of(watch, samples)
+                .map(|(key, json)| Attached {
                     attachment: key.attachment,
-                    json: Arc::clone(&object.json),
+                    json,
                 })
                 .collect(),
             omitted: self.omitted(watch),
@@ -382,18 +366,9 @@ pub(super) fn controller(owners: &[Owner]) -> Option<&Owner> {
         })
 }
 
-/// Whether a resource version is older than a known one. Versions are numbers in every API server there is, and
-/// comparable by rule since Kubernetes 1.35; others are taken as they come.
-pub(super) fn is_older(version: &str, known: &str) -> bool {
-    match (version.parse::<u64>(), known.parse::<u64>()) {
-        (Ok(version), Ok(known)) => version < known,
-        _ => false,
-    }
-}
-
-fn hash(text: &str) -> u64 {
+fn hash(uid: &SmallUid) -> u64 {
     let mut number = 0;
-    for byte in Sha256::digest(text.as_bytes()).iter().take(8) {
+    for byte in Sha256::digest(uid.to_string().as_bytes()).iter().take(8) {
         number = number << 8 | u64::from(*byte);
     }
     number
