@@ -118,7 +118,7 @@ pub const SORTS: [Sort; 13] = [
             let source = world.source(&objects::rare(0))?;
             let uid = |number| {
                 let object = objects::rare(number);
-                object["metadata"]["uid"].as_str().map(Arc::from)
+                object.pointer("/metadata/uid")?.as_str().map(Arc::from)
             };
             let present: BTreeSet<Arc<str>> = (0..RARE).filter_map(uid).collect();
             each(targets, |_| Ok(Fact::Relisted(source, present.clone())))

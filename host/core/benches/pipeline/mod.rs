@@ -1,7 +1,7 @@
 //! An index that is told of many pipelines, with a mapper of plain Rust, in virtual time.
 
-// Each bench uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each bench uses its part")]
+#![allow(clippy::indexing_slicing, reason = "what JSON has not is null")]
 
 pub mod mapper;
 pub mod objects;
