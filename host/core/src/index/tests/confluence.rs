@@ -292,7 +292,8 @@ fn a_parent_is_remembered_as_long_as_something_hangs_from_it() {
     child["spec"]["end"] = 9.into();
     world.apply(&version(child, 2));
     world.pass(MINUTE);
-    assert_eq!(world.span("pod").parent, Some(SpanId::of("job", "", "")));
+    assert_eq!(world.span("pod").trace_id, world.span("job").trace_id);
+    assert_eq!(attribute(world.span("pod"), marks::ORPHAN), None);
 }
 
 #[test]
@@ -315,6 +316,7 @@ fn the_last_version_may_be_told_after_the_deletion() {
     world.apply(&waiting);
     let source = world.source(&waiting);
     world.observe(Fact::Relisted(source, [].into()));
+    world.pass(Duration::from_secs(2));
     world.apply(&version(job("job", json!({})), 2));
     world.pass(MINUTE);
     assert_eq!(world.span("job").end, at(90));

@@ -160,7 +160,7 @@ fn life() -> impl Strategy<Value = Life> {
         prop::bool::weighted(0.92),
         prop::bool::weighted(0.15),
         prop::bool::weighted(0.15),
-        vec(1..3u8, 0..3),
+        vec(1..4u8, 0..3),
     )
         .prop_map(|(history, last, ends, fails, deleted, events)| Life {
             history,
