@@ -99,8 +99,9 @@ pub async fn scrape(admin: SocketAddr) -> Result<Counted> {
 pub fn without_receipts(mut annotations: Annotations) -> Annotations {
     let values = annotations.values_mut().flatten();
     for (_, value) in values.filter(|(key, _)| key.ends_with("/tracestate")) {
-        if let Some((own, _receipt)) = value.split_once('-') {
-            *value = own.to_owned();
+        let (own, rest) = value.split_at(value.find(',').unwrap_or(value.len()));
+        if let Some((span, _receipt)) = own.split_once('-') {
+            *value = [span, rest].concat();
         }
     }
     annotations

@@ -13,6 +13,7 @@ use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_core::context::Mark;
 use lighthouse_telemetry_core::time::Time;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use crate::cluster::ApiServer;
 use crate::namespace::Namespace;
@@ -105,7 +106,7 @@ pub async fn play(
     let expected = tokio::time::timeout(PATIENCE, async {
         loop {
             let annotations = namespace.annotations().await?;
-            let receipts = receipts(&windows, &annotations);
+            let receipts = receipts(&windows, &annotations, &receiver.spans());
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
             let annotated = expected.annotations == without_receipts(annotations);
@@ -119,7 +120,8 @@ pub async fn play(
         Ok(expected) => expected?,
         // It will differ; let the comparison say how.
         Err(_) => {
-            let receipts = receipts(&windows, &namespace.annotations().await?);
+            let annotations = namespace.annotations().await?;
+            let receipts = receipts(&windows, &annotations, &receiver.spans());
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
             expected
@@ -168,19 +170,26 @@ fn as_served(steps: &[Step], namespace: &Namespace, receipts: &[Time]) -> Result
     served.collect()
 }
 
-/// When the process says it received each webhook: what it wrote into the annotations, if that was while the webhook
-/// was on its way. One that no annotation tells of has set off nothing, and any time does.
+/// When the process says it received each webhook: what it wrote into the annotations, or else the start of a root span,
+/// if that was while the webhook was on its way. One that neither tells of has set off nothing, and any time does.
 fn receipts(
     windows: &[Window],
     annotations: &BTreeMap<String, BTreeMap<String, String>>,
+    exported: &[ResourceSpans],
 ) -> Vec<Time> {
-    let written: Vec<Time> = annotations
+    let written = annotations
         .values()
         .flat_map(BTreeMap::values)
-        .filter_map(|value| Mark::parse(value)?.received)
-        .collect();
+        .filter_map(|value| Mark::parse(value)?.received);
+    let roots = exported
+        .iter()
+        .flat_map(|resource| &resource.scope_spans)
+        .flat_map(|scoped| &scoped.spans)
+        .filter(|span| span.parent_span_id.is_empty())
+        .map(|span| Time::from_nanoseconds(span.start_time_unix_nano));
+    let known: Vec<Time> = written.chain(roots).collect();
     let within = |(sent, answered): &Window| {
-        let mut matching = written.iter().copied();
+        let mut matching = known.iter().copied();
         matching
             .find(|time| (sent..=answered).contains(&time))
             .unwrap_or(*sent)
