@@ -143,13 +143,10 @@ pub async fn play(
 
 /// Waits for what was due in a pause of the scenario.
 async fn arrived(receiver: &Receiver, due: usize) -> Result<()> {
-    let arrived = async {
-        while count(&receiver.spans()) < due {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
+    let arrived = receiver.wait_for(|spans| count(spans) >= due);
     let waited = tokio::time::timeout(PATIENCE, arrived).await;
-    waited.with_context(|| format!("fewer than {due} spans came in a pause"))
+    waited.with_context(|| format!("fewer than {due} spans came in a pause"))?;
+    Ok(())
 }
 
 /// The scenario with what the server and the process made of it.

@@ -285,7 +285,7 @@ fn gap(first: Timestamp, second: Timestamp) -> u64 {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // A time that is wrong by 104 days loses a nanosecond.
+/// Above 104 days a nanosecond is lost.
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Index;
-use super::run::{Run, Sketch, span_of};
-use super::subject::{Adopter, FinishedRun, Life, Silence, Subject, controller};
+use super::run::{Sketch, run_at, span_of};
+use super::subject::{Adopter, Life, Silence, Subject, controller};
 use crate::context::{Mark, Origin, SpanContext, origin};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{LabelMatch, OwnerParent, Parent, Remote, Target, TraceStart};
@@ -323,32 +323,6 @@ impl Place {
             by_deadline: self.by_deadline,
             received: self.received,
         }
-    }
-}
-
-/// The run that children which start at this time belong to: the last that had started, else the first.
-pub(super) fn run_at<R: Started>(runs: &[R], start: Time) -> Option<&R> {
-    let started = runs.iter().filter(|run| run.started().0 <= start);
-    started
-        .max_by_key(|run| run.started())
-        .or_else(|| runs.iter().min_by_key(|run| run.started()))
-}
-
-/// A run, as far as children look for theirs.
-pub(super) trait Started {
-    /// When it started, and its name.
-    fn started(&self) -> (Time, &str);
-}
-
-impl Started for Run {
-    fn started(&self) -> (Time, &str) {
-        (self.sketch.bounds.start, &self.sketch.run)
-    }
-}
-
-impl Started for FinishedRun {
-    fn started(&self) -> (Time, &str) {
-        (self.start, &self.run)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::assemble::Bounds;
 use super::event::error_type;
 use super::resolve::Resolution;
+use super::subject::FinishedRun;
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{Parent, SpanTree};
 use crate::time::Time;
@@ -58,6 +59,32 @@ impl Sketch {
             may_annotate: tree.may_annotate,
             children,
         }
+    }
+}
+
+/// The run that children which start at this time belong to: the last that had started, else the first.
+pub(super) fn run_at<R: Started>(runs: &[R], start: Time) -> Option<&R> {
+    let started = runs.iter().filter(|run| run.started().0 <= start);
+    started
+        .max_by_key(|run| run.started())
+        .or_else(|| runs.iter().min_by_key(|run| run.started()))
+}
+
+/// A run, as far as children look for theirs.
+pub(super) trait Started {
+    /// When it started, and its name.
+    fn started(&self) -> (Time, &str);
+}
+
+impl Started for Run {
+    fn started(&self) -> (Time, &str) {
+        (self.sketch.bounds.start, &self.sketch.run)
+    }
+}
+
+impl Started for FinishedRun {
+    fn started(&self) -> (Time, &str) {
+        (self.start, &self.run)
     }
 }
 
