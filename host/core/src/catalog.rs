@@ -207,6 +207,20 @@ impl Catalog {
             .map(|(id, entry)| (id, &entry.source))
     }
 
+    /// The watches of objects: their mapper's name, and group and kind of their subjects.
+    pub fn watches(&self) -> impl Iterator<Item = (WatchId, &str, &GroupKind)> {
+        self.mappers.iter().zip(0..).flat_map(|(mapper, place)| {
+            let watches = mapper.watches.iter().zip(0..);
+            watches.filter_map(move |(entry, watch)| {
+                let id = WatchId {
+                    mapper: place,
+                    watch,
+                };
+                Some((id, mapper.scope.name.as_str(), entry.subject.as_ref()?))
+            })
+        })
+    }
+
     /// Whether objects of this kind are subjects of some mapper: then one that is not known yet may come.
     #[must_use]
     pub fn maps(&self, kind: &GroupKind) -> bool {
@@ -347,6 +361,7 @@ impl Catalog {
             kind: kind.to_owned(),
             guid: guid.map(str::to_owned),
             received,
+            number: None,
             subject_of,
         }
     }

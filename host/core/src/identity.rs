@@ -127,6 +127,12 @@ impl TraceKey {
         })
     }
 
+    /// The key of this text, as [`Self::as_str`] gave it.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The trace of an object that starts one of its own.
     #[must_use]
     pub fn object(uid: &str) -> Self {

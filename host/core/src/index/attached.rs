@@ -75,6 +75,20 @@ impl AttachedObjects {
         })
     }
 
+    /// The version and text of one.
+    pub(super) fn get(&self, key: &AttachedKey, samples: &Samples) -> Option<AttachedObject> {
+        let entry = self.entries.get(self.place(key).ok()?)?;
+        Some(AttachedObject {
+            version: entry.version,
+            json: entry.json.text(&self.like(samples)),
+        })
+    }
+
+    /// The keys of all.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &AttachedKey> {
+        self.entries.iter().map(|entry| &entry.key)
+    }
+
     /// When the newest was created.
     pub(super) fn latest(&self) -> Option<Time> {
         let created = self.entries.iter().filter_map(|entry| entry.key.created);
@@ -221,6 +235,14 @@ pub(super) struct Version(Option<NonZeroU64>);
 impl Version {
     pub(super) fn new(text: &str) -> Self {
         Self(text.parse().ok())
+    }
+
+    pub(super) fn from_number(number: Option<u64>) -> Self {
+        Self(number.and_then(NonZeroU64::new))
+    }
+
+    pub(super) fn number(self) -> Option<u64> {
+        self.0.map(NonZeroU64::get)
     }
 
     /// Whether it can be told that this version came before another.

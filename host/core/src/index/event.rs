@@ -30,7 +30,7 @@ const ERROR_TYPE: &str = "error.type";
 const UNKNOWN_ERROR: &str = "_OTHER";
 
 /// An exported event is remembered so long, so that a late job does not export its root again.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// A git event.
 #[derive(Debug, Default)]
@@ -43,14 +43,24 @@ pub(super) struct Event {
     /// When the last job was observed to have ended.
     settled_from: Option<Time>,
     exported: bool,
+    /// Numbers of the webhooks that are needed until the root is exported.
+    webhooks: Vec<u64>,
+}
+
+/// That a webhook was received.
+#[derive(Clone, Debug)]
+pub(super) struct Receipt {
+    pub(super) received: Time,
+    /// Under which it is kept.
+    pub(super) number: Option<u64>,
+    /// Tells webhooks of one event that were received at the same time apart.
+    pub(super) json: Arc<str>,
 }
 
 /// What a webhook says of the root.
 #[derive(Debug)]
 struct WebhookRoot {
-    received: Time,
-    /// Tells webhooks of one event that were received at the same time apart.
-    json: Arc<str>,
+    receipt: Receipt,
     tree: SpanTree,
     scope: Arc<Scope>,
 }
@@ -68,9 +78,40 @@ pub(super) struct Job {
 }
 
 impl Event {
+    /// An event of which only this is known: whether its root is exported, and the jobs that are.
+    pub(super) fn restored(
+        exported: bool,
+        jobs: BTreeMap<(Uid, String), Job>,
+        settled_from: Time,
+    ) -> Self {
+        Self {
+            exported,
+            jobs,
+            settled_from: Some(settled_from),
+            ..Self::default()
+        }
+    }
+
+    /// Whether its root is exported.
+    pub(super) fn is_exported(&self) -> bool {
+        self.exported
+    }
+
+    /// Whether there is something of it that its jobs in the index do not say.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        self.exported || self.exported_jobs().next().is_some()
+    }
+
+    /// Its jobs that are exported.
+    pub(super) fn exported_jobs(&self) -> impl Iterator<Item = (&(Uid, String), &Job)> {
+        self.jobs.iter().filter(|(_, job)| job.end.is_some())
+    }
+
     /// When its webhook was received first.
     pub(super) fn received(&self) -> Option<Time> {
-        self.webhook.as_ref().map(|webhook| webhook.received)
+        self.webhook
+            .as_ref()
+            .map(|webhook| webhook.receipt.received)
     }
 
     /// What the root stands for, if it is no event. Its orphans need not all call it by the same name.
@@ -90,20 +131,22 @@ impl Index {
         &mut self,
         now: Time,
         key: TraceKey,
-        received: Time,
-        json: Arc<str>,
+        receipt: Receipt,
         tree: SpanTree,
         scope: Arc<Scope>,
     ) {
         let event = self.events.entry(key.clone()).or_default();
-        let is_first = event
-            .webhook
-            .as_ref()
-            .is_none_or(|known| (received, &json) < (known.received, &known.json));
+        if let Some(number) = receipt.number.filter(|_| !event.exported) {
+            event.webhooks.push(number);
+            self.changed.use_webhook(number);
+        }
+        let is_first = event.webhook.as_ref().is_none_or(|known| {
+            let known = &known.receipt;
+            (receipt.received, &receipt.json) < (known.received, &known.json)
+        });
         if is_first {
             event.webhook = Some(Box::new(WebhookRoot {
-                received,
-                json,
+                receipt,
                 tree,
                 scope,
             }));
@@ -162,6 +205,7 @@ impl Index {
             return;
         };
         let before = event.jobs.insert((Uid::clone(uid), run.to_owned()), job);
+        self.changed.event(key);
         event.under_way -= usize::from(before.is_some_and(|job| job.end.is_none()));
         event.settled_from = event.settled_from.max(Some(observed));
         if event.is_over() {
@@ -195,6 +239,10 @@ impl Index {
         let spans = root(key, event, self.settings.cluster_name.as_deref());
         // The next to come only needs to know that the root is gone.
         event.webhook = None;
+        for number in std::mem::take(&mut event.webhooks) {
+            self.changed.webhook_unused(number);
+        }
+        self.changed.event(key);
         self.counts.spans_exported += spans.len() as u64;
         self.effects.push(Effect::Export(spans));
         self.schedule
@@ -221,13 +269,11 @@ impl Index {
             .events
             .get(key)
             .is_some_and(|event| event.jobs.is_empty() && !event.exported);
-        if jobless
-            && self
-                .events
-                .remove(key)
-                .is_some_and(|event| event.webhook.is_some())
-        {
-            self.counts.webhooks_without_job += 1;
+        if jobless && let Some(event) = self.events.remove(key) {
+            self.counts.webhooks_without_job += u64::from(event.webhook.is_some());
+            for number in event.webhooks {
+                self.changed.webhook_unused(number);
+            }
         }
     }
 
@@ -236,6 +282,7 @@ impl Index {
         let over = self.events.get(key).is_some_and(Event::is_over);
         if over {
             self.events.remove(key);
+            self.changed.event(key);
             shrink(&mut self.events);
         } else if self.events.contains_key(key) {
             self.schedule

@@ -44,7 +44,7 @@ impl Index {
             self.map_now(now, uid);
             return;
         }
-        let expired = subject.first_seen.plus(self.settings.orphan_deadline) <= now;
+        let expired = subject.waits_since.plus(self.settings.orphan_deadline) <= now;
         if expired && self.pending.contains(uid) {
             self.place(now, uid);
         }
@@ -111,6 +111,7 @@ impl Index {
         {
             run.exported = true;
             run.tree = None;
+            self.changed.subject_for_good(uid);
         }
         if !spans.is_empty() {
             self.counts.spans_exported += spans.len() as u64;
@@ -248,6 +249,7 @@ impl Index {
         if silence != Some(Silence::NotOurs) {
             subject.owners = Vec::new();
         }
+        self.changed.subject_for_good(uid);
         if subject.deleted {
             self.schedule.add(
                 now.plus(super::intake::MEMORY),
@@ -300,7 +302,7 @@ impl Index {
 }
 
 impl FinishedRun {
-    fn of(run: &Run) -> Self {
+    pub(super) fn of(run: &Run) -> Self {
         let place = match &run.resolution {
             Resolution::Resolved(place) => Some(place),
             Resolution::Pending(_) | Resolution::Unrelated => None,

@@ -37,6 +37,8 @@ pub struct Webhook {
     pub guid: Option<String>,
     /// When it was received.
     pub received: Time,
+    /// Under which it is kept; [`Change::WebhookDone`](super::Change::WebhookDone) says when it need not be any more.
+    pub number: Option<u64>,
     /// What each watch that wants it reads of it.
     pub subject_of: Vec<(WatchId, Arc<str>)>,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Index;
 use super::attached::{AttachedKey, AttachedObject, SmallUid, Version};
 use super::effect::Effect;
+use super::event::Receipt;
 use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
 use super::names::shrink;
 use super::resolve::Want;
@@ -24,7 +25,7 @@ const UNCLAIMED_LIMIT: usize = 50_000;
 pub(super) const MEMORY: Duration = Duration::from_secs(600);
 
 /// The owners of an object that no mapper watches are looked up again after this time.
-const LOOKUP_MEMORY: Duration = Duration::from_secs(3600);
+pub(super) const LOOKUP_MEMORY: Duration = Duration::from_secs(3600);
 
 /// Attached objects whose subject is not known yet.
 #[derive(Debug, Default)]
@@ -73,12 +74,16 @@ impl Index {
         if matches!(subject.life, Life::Finished(_)) {
             if deleted && !subject.deleted {
                 subject.deleted = true;
+                self.changed.subject(&uid);
                 self.schedule
                     .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(&uid)));
             }
             return;
         }
         let is_newest = subject.is_newest(&object);
+        if is_new || !subject.is_same(&object) {
+            self.changed.subject(&uid);
+        }
         let moved = is_newest && subject.owners != object.owners;
         // Those of a label are kept in the order in which they were made.
         let relabelled =
@@ -94,6 +99,7 @@ impl Index {
         let mut changed = subject.update(object, labels, annotations, &self.samples);
         if deleted && !subject.deleted {
             subject.delete();
+            self.changed.subject_for_good(&uid);
             changed = true;
         }
         if is_new || relabelled {
@@ -134,6 +140,7 @@ impl Index {
             if subject.deleted {
                 continue;
             }
+            self.changed.subject(&uid);
             if matches!(subject.life, Life::Finished(_)) {
                 subject.deleted = true;
                 self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
@@ -187,7 +194,10 @@ impl Index {
             }
             return;
         }
-        if subject.attach(key, attached, &self.samples) {
+        let changed = &mut self.changed;
+        if subject.attach(key, attached, &self.samples, |key| {
+            changed.attached(uid, key)
+        }) {
             self.map_soon(now, uid);
         }
     }
@@ -249,7 +259,10 @@ impl Index {
             self.unclaimed.count = self.unclaimed.count.saturating_sub(objects.len());
             for (key, attached) in objects {
                 if self.catalog.subject_kind(key.watch) == Some(&subject.reference.kind) {
-                    subject.attach(key, attached, &self.samples);
+                    let changed = &mut self.changed;
+                    subject.attach(key, attached, &self.samples, |key| {
+                        changed.attached(uid, key);
+                    });
                 }
             }
         }
@@ -274,6 +287,7 @@ impl Index {
             Fetched::Missing | Fetched::Unknown => Vec::new(),
         };
         self.lookups.insert(Uid::clone(uid), Some(owners));
+        self.changed.lookup(uid);
         self.schedule.add(
             now.plus(LOOKUP_MEMORY),
             Deadline::ForgetLookup(Uid::clone(uid)),
@@ -298,6 +312,7 @@ impl Index {
         } else if finished {
             self.drop_names(uid);
             self.subjects.remove(uid);
+            self.changed.subject(uid);
             shrink(&mut self.subjects);
             self.texts.sweep(self.subjects.len());
             for known in self.by_source.values_mut() {
@@ -310,6 +325,9 @@ impl Index {
     pub(super) fn webhook_seen(&mut self, webhook: Webhook) {
         let number = self.webhooks_seen;
         self.webhooks_seen += 1;
+        if let Some(number) = webhook.number {
+            self.changed.use_webhook(number);
+        }
         self.webhooks.insert(number, webhook);
         self.map_webhook(number);
     }
@@ -320,7 +338,7 @@ impl Index {
             return;
         };
         let Some((watch, json)) = webhook.subject_of.first() else {
-            self.webhooks.remove(&number);
+            self.webhook_over(number);
             return;
         };
         self.effects.push(Effect::Map(MapRequest {
@@ -363,26 +381,29 @@ impl Index {
                 return;
             }
         };
-        let received = webhook.received;
-        self.webhooks.remove(&number);
-        let Some(scope) = self.catalog.scope(watch).cloned() else {
-            return;
+        let receipt = Receipt {
+            received: webhook.received,
+            number: webhook.number,
+            json,
         };
+        let scope = self.catalog.scope(watch).cloned();
         for tree in trees {
             let root = tree.parents.iter().find_map(|parent| match parent {
                 Parent::Root(TraceStart::Event(key)) => Some(TraceKey::event(key)),
                 _ => None,
             });
-            if let Some(key) = root {
-                self.root_mapped(
-                    now,
-                    key,
-                    received,
-                    Arc::clone(&json),
-                    tree,
-                    Arc::clone(&scope),
-                );
+            if let (Some(key), Some(scope)) = (root, &scope) {
+                self.root_mapped(now, key, receipt.clone(), tree, Arc::clone(scope));
             }
+        }
+        self.webhook_over(number);
+    }
+
+    /// A webhook has become roots, or nothing.
+    fn webhook_over(&mut self, number: u64) {
+        let webhook = self.webhooks.remove(&number);
+        if let Some(number) = webhook.and_then(|webhook| webhook.number) {
+            self.changed.webhook_unused(number);
         }
     }
 }

@@ -306,7 +306,7 @@ impl Index {
         let Life::Runs(runs) = &subject.life else {
             return false;
         };
-        let expired = subject.first_seen.plus(self.settings.orphan_deadline) <= now;
+        let expired = subject.waits_since.plus(self.settings.orphan_deadline) <= now;
         let mut wants = BTreeSet::new();
         let mut fetch = Vec::new();
         let mut changes = Vec::new();

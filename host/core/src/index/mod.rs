@@ -2,7 +2,7 @@
 //!
 //! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
 //! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`hold`] for what may still change it, [`assemble`]
-//! makes it spans. Git events, which are no objects, are in [`event`].
+//! makes it spans. What of it must survive a restart is told by [`journal`] and taken back by [`restore`]. Git events, which are no objects, are in [`event`].
 
 mod annotate;
 mod assemble;
@@ -13,10 +13,13 @@ mod export;
 mod fact;
 mod hold;
 mod intake;
+mod journal;
 mod lifecycle;
 mod names;
 mod packed;
+mod record;
 mod resolve;
+mod restore;
 mod run;
 mod schedule;
 mod subject;
@@ -28,11 +31,15 @@ use std::time::Duration;
 
 pub use effect::{Annotate, Effect};
 pub use fact::{Annotated, Fact, Fetched, MapRequest, MappingFailure, SubjectId, Ticket, Webhook};
+pub use journal::Change;
 pub use lifecycle::ATTACHED_INTERVAL;
+pub use record::FORMAT;
+pub use restore::{Restored, Scan};
 
 use self::event::Event;
 use self::hold::Held;
 use self::intake::Unclaimed;
+use self::journal::Changed;
 use self::names::Names;
 use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
@@ -126,6 +133,11 @@ pub struct Index {
     wake_at: Option<Time>,
     counts: Counts,
     effects: Vec<Effect>,
+    changed: Changed,
+    /// Objects that were restored and whose mapping was not asked for yet.
+    restored: Vec<Uid>,
+    /// Nothing is due: the lists are not complete.
+    stands_still: bool,
 }
 
 impl Index {
@@ -152,6 +164,9 @@ impl Index {
             wake_at: None,
             counts: Counts::default(),
             effects: Vec::new(),
+            changed: Changed::default(),
+            restored: Vec::new(),
+            stands_still: false,
         }
     }
 
@@ -214,7 +229,9 @@ impl Index {
     }
 
     fn advance(&mut self, now: Time) -> Time {
-        self.now = self.now.max(now);
+        if !self.stands_still {
+            self.now = self.now.max(now);
+        }
         self.now
     }
 
@@ -232,6 +249,7 @@ impl Index {
                 Deadline::ForgetEvent(key) => self.forget_event_due(now, &key),
                 Deadline::ForgetLookup(uid) => {
                     self.lookups.remove(&uid);
+                    self.changed.lookup(&uid);
                 }
             }
         }

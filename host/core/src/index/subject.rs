@@ -25,12 +25,15 @@ const OMITTED_LIMIT: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) reference: ObjectReference,
-    version: Version,
+    pub(super) version: Version,
     pub(super) created: Option<Time>,
     pub(super) owners: Vec<Owner>,
     pub(super) labels: Pairs,
     pub(super) annotations: Pairs,
+    /// By whoever saw it first: before a restart, if it was kept over one.
     pub(super) first_seen: Time,
+    /// Since when its parent is waited for.
+    pub(super) waits_since: Time,
     pub(super) deleted: bool,
     /// What each watch that wants the object reads of it; the first that claims it maps it.
     pub(super) inputs: Vec<(WatchId, Packed)>,
@@ -134,6 +137,7 @@ impl Subject {
             labels: Pairs::default(),
             annotations: Pairs::default(),
             first_seen: now,
+            waits_since: now,
             deleted: false,
             inputs: Vec::new(),
             attached: AttachedObjects::default(),
@@ -148,6 +152,12 @@ impl Subject {
     /// Whether no newer version of the object is known than this.
     pub(super) fn is_newest(&self, object: &Object) -> bool {
         !Version::new(&object.resource_version).is_older_than(self.version)
+    }
+
+    /// Whether this very version of the object is known.
+    pub(super) fn is_same(&self, object: &Object) -> bool {
+        let version = Version::new(&object.resource_version).number();
+        version.is_some() && version == self.version.number()
     }
 
     /// Takes over a version of the object, unless a newer one is known. Says whether its mapper would see a
@@ -219,16 +229,18 @@ impl Subject {
     }
 
     /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
-    /// difference.
+    /// difference, and which are there that were not, or the other way round.
     pub(super) fn attach(
         &mut self,
         key: AttachedKey,
         object: AttachedObject,
         samples: &Samples,
+        mut moved: impl FnMut(&AttachedKey),
     ) -> bool {
         if let Some(changed) = self.attached.update(&key, &object, samples) {
             if changed {
                 self.change_input(key.watch);
+                moved(&key);
             }
             return changed;
         }
@@ -236,11 +248,13 @@ impl Subject {
         if self.omitted.contains(&(watch, hash(&key.uid))) {
             return false;
         }
+        moved(&key);
         self.attached.insert(key, object, samples);
-        if let Some(last) = self.attached.one_too_many(watch, ATTACHED_LIMIT)
-            && self.omitted.len() < OMITTED_LIMIT * self.inputs.len()
-        {
-            self.omitted.insert((watch, hash(&last.uid)));
+        if let Some(last) = self.attached.one_too_many(watch, ATTACHED_LIMIT) {
+            moved(&last);
+            if self.omitted.len() < OMITTED_LIMIT * self.inputs.len() {
+                self.omitted.insert((watch, hash(&last.uid)));
+            }
         }
         self.change_input(watch);
         true

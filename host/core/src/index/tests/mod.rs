@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    Annotate, Annotated, Effect, Fact, Fetched, Index, MapRequest, MappingFailure, Settings,
+    Annotate, Annotated, Change, Effect, Fact, Fetched, Index, MapRequest, MappingFailure, Settings,
 };
 use crate::catalog::Catalog;
 use crate::context::SpanContext;

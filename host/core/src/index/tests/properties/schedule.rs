@@ -84,6 +84,20 @@ struct Player<'a, 'b> {
     to_tell: Vec<usize>,
     restarts: u8,
     exported: Vec<Vec<Span>>,
+    kept: Kept,
+}
+
+/// What is on the disk, and what is not yet.
+#[derive(Default)]
+struct Kept {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// By the number that they are kept under.
+    webhooks: BTreeMap<u64, usize>,
+    webhooks_seen: u64,
+    /// Of what was exported last, so much was kept and sent.
+    exported: usize,
+    /// What was told since.
+    told: Vec<Item>,
 }
 
 /// Plays a story as a tape says; gives what was exported by each index in turn.
@@ -112,7 +126,9 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
         to_tell: Vec::new(),
         restarts: 0,
         exported: vec![Vec::new()],
+        kept: Kept::default(),
     };
+    player.index.keep_journal();
     if slow {
         player.tell_what_is_under_way();
     }
@@ -146,7 +162,7 @@ impl Player<'_, '_> {
             let pause = self.tape.draw(limit);
             self.pause(pause, until);
             if self.tape.once_in(64) {
-                self.restart();
+                self.restart_somehow();
             }
         }
     }
@@ -163,7 +179,7 @@ impl Player<'_, '_> {
                 let limit = [1, 1, 40, 900][self.tape.draw(4)];
                 let pause = self.tape.draw(limit);
                 self.pause(pause, until);
-                if self.tape.once_in(128) && self.restart() {
+                if self.tape.once_in(128) && self.restart_somehow() {
                     continue 'again;
                 }
             }
@@ -193,7 +209,7 @@ impl Player<'_, '_> {
             if !late {
                 self.answer_mappings();
             }
-            if self.tape.once_in(16) && self.restart() {
+            if self.tape.once_in(16) && self.restart_somehow() {
                 self.tell_all(late);
             }
         }
@@ -237,8 +253,14 @@ impl Player<'_, '_> {
     }
 
     fn tell(&mut self, item: Item) {
+        self.kept.told.push(item);
         let fact = match item {
-            Item::Webhook(number) => Fact::Webhook(self.story.webhooks[number].clone()),
+            Item::Webhook(webhook) => {
+                let number = self.kept.webhooks_seen;
+                self.kept.webhooks_seen += 1;
+                self.kept.webhooks.insert(number, webhook);
+                self.webhook(number, webhook)
+            }
             Item::Version(number, version, gone) => {
                 let stale = self.tape.once_in(4);
                 self.version(number, version, stale, gone)
@@ -252,6 +274,13 @@ impl Player<'_, '_> {
             }
         };
         self.observe(fact);
+    }
+
+    fn webhook(&self, number: u64, webhook: usize) -> Fact {
+        Fact::Webhook(crate::index::Webhook {
+            number: Some(number),
+            ..self.story.webhooks[webhook].clone()
+        })
     }
 
     /// A version of a thing. `stale`: from before our patches.
@@ -303,6 +332,9 @@ impl Player<'_, '_> {
             for effect in self.index.observe(self.now, fact) {
                 self.carry_out(effect, &mut facts);
             }
+        }
+        if self.index.must_be_kept() {
+            self.keep();
         }
     }
 
@@ -359,6 +391,9 @@ impl Player<'_, '_> {
 
     /// Some late answers, and some of what our own patches have changed.
     fn interlude(&mut self) {
+        if self.tape.once_in(3) {
+            self.keep();
+        }
         while !self.mappings.is_empty() && !self.tape.once_in(2) {
             self.answer_one();
         }
@@ -403,18 +438,94 @@ impl Player<'_, '_> {
         }
     }
 
-    /// A new index, which knows nothing of what the one before asked for.
-    fn restart(&mut self) -> bool {
+    /// Writes what has changed, with the spans that were exported until now.
+    fn keep(&mut self) {
+        for change in self.index.changes() {
+            match change {
+                Change::Put(key, value) => {
+                    self.kept.rows.insert(key, value);
+                }
+                Change::Remove(key) => {
+                    self.kept.rows.remove(&key);
+                }
+                Change::RemoveAll(prefix) => {
+                    self.kept.rows.retain(|key, _| !key.starts_with(&prefix));
+                }
+                Change::WebhookDone(number) => {
+                    let known = self.kept.webhooks.remove(&number);
+                    assert!(known.is_some(), "webhook {number} is done twice");
+                }
+            }
+        }
+        self.kept.exported = self.exported.last().unwrap().len();
+        // What came along with an object that is not known yet is not kept: lists tell of it again.
+        let things = &self.story.things;
+        self.kept.told.retain(|item| match item {
+            Item::Version(number, version, _) => {
+                let object = &things[*number].versions[*version].object;
+                object.subject_of.is_empty()
+            }
+            Item::Webhook(_) | Item::List(..) => false,
+        });
+    }
+
+    /// Restarts, with or without what was kept. Says whether all has to be told again.
+    fn restart_somehow(&mut self) -> bool {
         if self.restarts == MAX_RESTARTS {
             return false;
         }
         self.restarts += 1;
+        let forgetful = self.tape.once_in(2);
         self.index = Index::new(Arc::clone(&self.story.catalog), Settings::default());
+        self.index.keep_journal();
         self.wake_at = None;
         self.mappings.clear();
         self.lookups.clear();
-        self.exported.push(Vec::new());
-        true
+        if forgetful {
+            self.exported.push(Vec::new());
+            self.kept = Kept::default();
+        } else {
+            self.exported
+                .last_mut()
+                .unwrap()
+                .truncate(self.kept.exported);
+            self.restore();
+        }
+        forgetful
+    }
+
+    /// A new index goes on where the one before was when it was last kept.
+    fn restore(&mut self) {
+        self.index.stand_still(self.now);
+        let rows = std::mem::take(&mut self.kept.rows);
+        let restored = self.index.restore(self.now, &mut |table, each| {
+            for (key, value) in rows.iter().filter(|(key, _)| key.first() == Some(&table)) {
+                each(key, value);
+            }
+        });
+        assert_eq!(restored.unreadable, 0);
+        self.kept.rows = rows;
+        for (number, webhook) in self.kept.webhooks.clone() {
+            let fact = self.webhook(number, webhook);
+            self.observe(fact);
+        }
+        while self.index.is_resuming() {
+            let mut facts = VecDeque::new();
+            for effect in self.index.resume(self.now, 3) {
+                self.carry_out(effect, &mut facts);
+            }
+            for fact in facts {
+                self.observe(fact);
+            }
+        }
+        for item in std::mem::take(&mut self.kept.told) {
+            // The webhooks are kept already.
+            if !matches!(item, Item::Webhook(_)) {
+                self.tell(item);
+            }
+        }
+        self.index.go_on();
+        self.observe(Fact::Tick);
     }
 
     fn pause(&mut self, milliseconds: usize, until: Time) {
