@@ -2,6 +2,8 @@
 //!
 //! Everything is checked before anything is started. Nothing here connects to anything.
 
+mod state;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use lighthouse_telemetry_core::index;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+pub use self::state::StateOptions;
 use crate::run;
 
 /// The process cannot start as asked.
@@ -149,6 +152,10 @@ pub struct Options {
         value_parser = clap::value_parser!(u32).range(1..=1_000)
     )]
     pub patches_per_second: u32,
+
+    /// What is kept on disk.
+    #[command(flatten)]
+    pub state: StateOptions,
 
     /// What to log: error, warn, info, debug or trace, also by module, such as info,kube=debug
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = crate::logging::level)]

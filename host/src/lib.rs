@@ -8,6 +8,7 @@ pub mod config;
 pub mod embedded;
 pub mod export;
 pub mod health;
+pub mod journal;
 pub mod kinds;
 pub mod logging;
 pub mod lookup;

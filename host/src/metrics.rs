@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::export;
 use crate::health::Watches;
+use crate::journal::{Health, Journal};
 use crate::run::Progress;
 
 /// Content type of the exposition: OpenMetrics.
@@ -132,6 +133,8 @@ pub struct Readings {
     pub progress: watch::Receiver<Progress>,
     /// The exporter.
     pub exporter: export::Handle,
+    /// The journal.
+    pub journal: Journal,
     /// The watches.
     pub watches: Watches,
 }
@@ -193,6 +196,9 @@ impl Collector for Readings {
         let index = *self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = self.progress.borrow().clone();
         let export = self.exporter.counts();
+        let journal = self.journal.counts();
+        let journal_health = self.journal.health();
+        let is_kept = *journal_health.borrow() == Health::Good;
         let counters = [
             ("facts", "Facts taken into the index", progress.facts),
             (
@@ -252,8 +258,18 @@ impl Collector for Readings {
             ),
             (
                 "export_spans_dropped",
-                "Spans dropped because the queue was full",
+                "Spans dropped because the queue or the state directory was full",
                 export.dropped,
+            ),
+            (
+                "journal_commits",
+                "Transactions of the journal",
+                journal.commits,
+            ),
+            (
+                "journal_failures",
+                "Transactions of the journal that failed",
+                journal.failures,
             ),
             (
                 "export_retries",
@@ -298,6 +314,21 @@ impl Collector for Readings {
                 "export_spans_waiting",
                 "Spans not acknowledged yet",
                 export.queued,
+            ),
+            (
+                "journal_written",
+                "1 while what must survive a restart is written to disk",
+                u64::from(is_kept),
+            ),
+            (
+                "journal_bytes",
+                "Bytes of what is in the journal",
+                journal.bytes,
+            ),
+            (
+                "journal_file_bytes",
+                "Bytes of the journal's file",
+                journal.file_bytes,
             ),
         ];
         for (name, help, value) in gauges {

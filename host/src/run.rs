@@ -3,6 +3,7 @@
 //! Facts go from the webhook server and the watches through bounded channels to one task that owns the index,
 //! [`turn`]; effects go from there to the rooms that carry them out, whose answers come back as facts.
 
+mod state;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use kube::Client;
 use lighthouse_telemetry_core::catalog::Catalog;
-use lighthouse_telemetry_core::index::{self, Index, MapRequest, MappingFailure};
+use lighthouse_telemetry_core::index::{self, MapRequest, MappingFailure};
 use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_core::object::SourceId;
 use lighthouse_telemetry_core::time::Time;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::state::State;
 use crate::clock::Clock;
 use crate::config::{ConfigError, ListenAddress, Namespaces, Secret, Verification};
 use crate::health::Watches;
@@ -131,10 +133,11 @@ pub async fn start(
     clock: Clock,
     mappers: Mappers,
     exporter: export::Handle,
+    state: State,
 ) -> anyhow::Result<Running> {
     let catalog = Arc::clone(&mappers.catalog);
     let map = move |request: &MapRequest| mappers.map(request);
-    start_with(settings, client, clock, catalog, map, exporter).await
+    start_with(settings, client, clock, catalog, map, exporter, state).await
 }
 
 /// Starts all rooms with any function as the mappers of a catalog.
@@ -145,6 +148,7 @@ async fn start_with(
     catalog: Arc<Catalog>,
     map: impl Fn(&MapRequest) -> Result<Outcome, MappingFailure> + Send + Sync + 'static,
     exporter: export::Handle,
+    state: State,
 ) -> anyhow::Result<Running> {
     let webhook_listener = listen(&settings.webhooks, "--listen-addr").await?;
     let admin_listener = listen(&settings.admin, "--admin-addr").await?;
@@ -187,6 +191,7 @@ async fn start_with(
         ),
         lookups: Lookups::new(lookup::Settings::default(), kinds, results, metrics.clone()),
         exporter: exporter.clone(),
+        journal: state.journal.clone(),
     };
     let inlets = turn::Inlets {
         answers,
@@ -196,20 +201,24 @@ async fn start_with(
         exported: exporter.progress(),
         drain: drain.clone(),
     };
+    let webhooks_left = state.facts(&catalog);
     let turns = turn::Turns::new(
-        Index::new(Arc::clone(&catalog), settings.index),
+        state.index,
         clock.clone(),
         outlets,
         progress_sender,
         Arc::clone(&counts),
+        // Those whose parents are to come do not wait longer either.
+        settings.index.orphan_deadline,
     );
-    let index = tokio::spawn(turns.run(inlets));
+    let index = tokio::spawn(turns.run(inlets, webhooks_left));
 
     let receiver = webhook::Receiver {
         verification: settings.verification,
         catalog,
         clock,
         facts: webhook_facts,
+        journal: state.journal.clone(),
         ready: states.ready(),
         metrics: metrics.clone(),
         body_timeout: webhook::BODY_TIMEOUT,
@@ -225,6 +234,7 @@ async fn start_with(
         index: counts,
         progress: progress.clone(),
         exporter,
+        journal: state.journal,
         watches: states.clone(),
     };
     let admin_server = tokio::spawn(server::serve(

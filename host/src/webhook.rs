@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::{Secret, Verification};
+use crate::journal::{Journal, Row, WebhookRecord};
 use crate::metrics::Metrics;
 
 /// Where Lighthouse posts to.
@@ -101,6 +102,8 @@ pub struct Receiver {
     pub clock: Clock,
     /// Where webhooks go.
     pub facts: mpsc::Sender<Fact>,
+    /// Keeps what is answered with 202.
+    pub journal: Journal,
     /// Whether the watches are ready.
     pub ready: watch::Receiver<bool>,
     /// Counts.
@@ -343,24 +346,39 @@ impl Receiver {
         let Some(kind) = text(&parts.headers, KIND) else {
             return Answer::NoKind;
         };
-        let Ok(body) = serde_json::from_slice::<Value>(&body) else {
+        let Ok(value) = serde_json::from_slice::<Value>(&body) else {
             return Answer::NotJson;
         };
-        if !is_webhook(kind, &body) {
+        if !is_webhook(kind, &value) {
             return Answer::WrongShape;
         }
         if !KINDS.contains(&kind) {
             return Answer::UnknownKind;
         }
-        let webhook = self.catalog.webhook(kind, received, &body);
+        let mut webhook = self.catalog.webhook(kind, received, &value);
+        drop(value);
         if webhook.subject_of.is_empty() {
             return Answer::Unused;
         }
-        match self.facts.try_send(Fact::Webhook(webhook)) {
-            Ok(()) => Answer::Accepted,
-            Err(TrySendError::Full(_)) => Answer::Full,
-            Err(TrySendError::Closed(_)) => Answer::Stopping,
+        // A place first: what is kept is also taken.
+        let place = match self.facts.try_reserve() {
+            Ok(place) => place,
+            Err(TrySendError::Full(())) => return Answer::Full,
+            Err(TrySendError::Closed(())) => return Answer::Stopping,
+        };
+        webhook.number = self.journal.webhook_number();
+        if let Some(number) = webhook.number {
+            let record = WebhookRecord {
+                kind: kind.to_owned(),
+                received: received.nanoseconds(),
+                body,
+            };
+            let row = Row::Webhook(number, record.write());
+            // While the disk cannot be written, which the journal says, a webhook is still worth a trace.
+            let _ = self.journal.write(vec![row]).await;
         }
+        place.send(Fact::Webhook(webhook));
+        Answer::Accepted
     }
 
     /// Reads what is left of a body that is refused, within limits: a client that still writes when the connection is

@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lighthouse_telemetry::clock::Clock;
 use lighthouse_telemetry::embedded::{Resource, Server};
-use lighthouse_telemetry::export;
 use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry::receiver::Receiver;
-use lighthouse_telemetry::run::{self, Drained, Progress, Running};
+use lighthouse_telemetry::run::{self, Drained, Progress, Running, State};
+use lighthouse_telemetry::{export, journal};
 use lighthouse_telemetry_core::time::Time;
 
 use crate::outcome::{Outcome, added_annotations, scrape, title};
@@ -56,7 +56,19 @@ pub async fn play(
     }
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
     let clock = Clock::stepped(first);
-    let exporter = export::start(export::Settings {
+    let settings = run::Settings::loopback(KEY.into());
+    let directory = tempfile::tempdir()?;
+    let journal = journal::Settings {
+        directory: directory.path().to_owned(),
+        max_size: 1 << 30,
+    };
+    let (state, kept) = State::open(
+        journal,
+        &mappers.catalog,
+        settings.index.clone(),
+        clock.now(),
+    )?;
+    let exporter = export::Settings {
         destinations: vec![export::Destination::otlp(
             export::Protocol::Grpc,
             receiver.grpc_endpoint(),
@@ -67,10 +79,18 @@ pub async fn play(
             ..export::Batching::default()
         },
         ..export::Settings::default()
-    })?;
-    let settings = run::Settings::loopback(KEY.into());
+    };
+    let exporter = export::start(exporter, state.journal.clone(), kept)?;
     let client = server.client()?;
-    let running = run::start(settings, client, clock.clone(), mappers.clone(), exporter).await?;
+    let running = run::start(
+        settings,
+        client,
+        clock.clone(),
+        mappers.clone(),
+        exporter,
+        state,
+    )
+    .await?;
     let mut ground = Ground {
         mappers,
         server,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 /// The token that webhooks are signed with.
@@ -23,6 +24,8 @@ pub struct Process {
     webhooks: SocketAddr,
     admin: SocketAddr,
     log: Lines,
+    /// Removed with it; none where it is another's.
+    state: Option<TempDir>,
 }
 
 /// How a process ended.
@@ -131,11 +134,29 @@ pub fn command(binary: &Path) -> Command {
 }
 
 impl Process {
-    /// Starts it on free ports of loopback, with our key, logging as JSON.
+    /// Starts it on free ports of loopback, with our key and a state directory of its own, logging as JSON.
     ///
     /// # Errors
     /// If it ends or does not say where it listens.
     pub async fn start(
+        binary: &Path,
+        kubeconfig: &Path,
+        endpoint: &str,
+        arguments: &[impl AsRef<OsStr>],
+    ) -> Result<Self> {
+        let state = tempfile::tempdir()?;
+        let mut process =
+            Self::start_from(state.path(), binary, kubeconfig, endpoint, arguments).await?;
+        process.state = Some(state);
+        Ok(process)
+    }
+
+    /// As [`Self::start`], going on from a state directory.
+    ///
+    /// # Errors
+    /// If it ends or does not say where it listens.
+    pub async fn start_from(
+        state: &Path,
         binary: &Path,
         kubeconfig: &Path,
         endpoint: &str,
@@ -152,6 +173,8 @@ impl Process {
             .args(["--log-format", "json", "--log-level", "info"])
             .arg("--kubeconfig")
             .arg(kubeconfig)
+            .arg("--state-dir")
+            .arg(state)
             .args(arguments)
             .env("LIGHTHOUSE_HMAC_KEY", KEY)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
@@ -182,6 +205,7 @@ impl Process {
             webhooks,
             admin,
             log,
+            state: None,
         })
     }
 
@@ -231,6 +255,16 @@ impl Process {
         };
         let outcome = tokio::time::timeout(PATIENCE, waiting).await;
         outcome.with_context(|| format!("readiness stayed {last:?}"))?
+    }
+
+    /// Kills it, as a node that loses its power does: it can do nothing about it.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Asks it to end, as Kubernetes does, and waits until it has.

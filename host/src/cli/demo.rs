@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::Context;
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::time::Time;
+use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use self::progress::Display;
@@ -28,8 +29,8 @@ use crate::export::{self, Destination, Protocol};
 use crate::mappers::Mappers;
 use crate::receiver::Receiver;
 use crate::recording::Recording;
-use crate::run::{self, Progress, Running};
-use crate::{logging, view};
+use crate::run::{self, Progress, Running, State};
+use crate::{journal, logging, view};
 
 /// How much of the process's time passes before the recording begins: the watches list first, as in a plugin
 /// that has been running for long.
@@ -95,6 +96,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The state directory of a demo, in bytes.
+const MAX_STATE: u64 = 1 << 30;
+
 /// The parts at work.
 struct Demo<'arguments> {
     arguments: &'arguments Arguments,
@@ -105,6 +109,8 @@ struct Demo<'arguments> {
     lighthouse: Lighthouse,
     catalog: Arc<Catalog>,
     clock: Clock,
+    /// For what must survive a restart; removed with it.
+    _directory: TempDir,
 }
 
 impl<'arguments> Demo<'arguments> {
@@ -115,7 +121,6 @@ impl<'arguments> Demo<'arguments> {
         let (first, _) = recording.span().context("the recording is empty")?;
         let server = Server::start().await.context("cannot listen on loopback")?;
         let receiver = Receiver::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-        let exporter = export::start(destinations(arguments.otlp.as_deref(), &receiver)?)?;
         let mappers = spawn_blocking(Mappers::builtin).await??;
         let catalog = Arc::clone(&mappers.catalog);
         let key = Secret::from(random_key()?);
@@ -129,12 +134,24 @@ impl<'arguments> Demo<'arguments> {
         let lead = LEAD.mul_f64(arguments.speed);
         let origin = first.nanoseconds().saturating_sub(nanoseconds(lead));
         let clock = Clock::replay(Time::from_nanoseconds(origin), arguments.speed);
+        let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let journal = journal::Settings {
+            directory: directory.path().to_owned(),
+            max_size: MAX_STATE,
+        };
+        let (state, kept) = State::open(journal, &catalog, settings.index.clone(), clock.now())?;
+        let exporter = export::start(
+            destinations(arguments.otlp.as_deref(), &receiver)?,
+            state.journal.clone(),
+            kept,
+        )?;
         let running = run::start(
             settings,
             server.client()?,
             clock.clone(),
             mappers,
             exporter.clone(),
+            state,
         )
         .await?;
         let endpoint = format!("http://{}/lighthouse/events", running.webhook_address);
@@ -147,6 +164,7 @@ impl<'arguments> Demo<'arguments> {
             running,
             catalog,
             clock,
+            _directory: directory,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 pub use crate::config::Options as Arguments;
 use crate::config::{ConfigError, Verification};
 use crate::mappers::Mappers;
+use crate::run::State;
 use crate::{export, logging, run};
 
 /// A watch is renewed every 290 s. A connection that is silent for longer than that is dead.
@@ -39,11 +40,18 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         tracing::warn!("--child-pr-delay has no effect yet");
     }
     let mappers = tokio::task::spawn_blocking(Mappers::builtin).await??;
-    let exporter = export::start(exporter)?;
+    let (state, kept) = State::open(
+        arguments.state.settings(),
+        &mappers.catalog,
+        settings.index.clone(),
+        Clock::system().now(),
+    )?;
+    let exporter = export::start(exporter, state.journal.clone(), kept)?;
     // Before anything starts, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut running = run::start(settings, client, Clock::system(), mappers, exporter).await?;
+    let mut running =
+        run::start(settings, client, Clock::system(), mappers, exporter, state).await?;
     let ended = tokio::select! {
         () = asked_to_stop(&mut terminate, &mut interrupt) => None,
         room = running.ended() => Some(room),

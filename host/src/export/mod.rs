@@ -1,8 +1,8 @@
 //! Spans to OpenTelemetry backends: batched, encoded once, sent until acknowledged.
 //!
-//! [`start`] gives a [`Handle`] that takes finished spans without ever waiting. Spans gather to batches; a
-//! batch is encoded once, so that a resend carries the same bytes, and goes to every destination on its own
-//! lane with its own bounded queue and retries. This room decides nothing about spans: what is in a span is
+//! [`start`] gives a [`Handle`] that takes finished spans without ever waiting. Spans are encoded once, as parcels, so that
+//! a resend carries the same bytes, also after a restart: the journal keeps them until they are acknowledged. Parcels gather
+//! to requests on the lane of every destination, each with its own queue and retries. This room decides nothing about spans: what is in a span is
 //! the core's matter, except for the limits that the environment sets.
 
 mod console;
@@ -12,6 +12,7 @@ mod grpc;
 mod http;
 mod lane;
 mod limits;
+mod parcel;
 mod queue;
 mod retry;
 mod settings;
@@ -21,6 +22,7 @@ mod tests;
 pub use encode::encode;
 pub use environment::{Overrides, SettingsError};
 pub use limits::Limits;
+pub use parcel::Parcel;
 pub use queue::{Counts, FlushTimeout, Handle, start};
 pub use settings::{
     Batching, Compression, Destination, Headers, Otlp, Protocol, Retrying, Settings, Tls,

@@ -1,10 +1,9 @@
-//! The way of a span: waiting, in a batch, on the lane of each destination, acknowledged.
+//! The way of a span: encoded, on the lane of each destination, acknowledged.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use lighthouse_telemetry_core::span::Span;
 use prost::Message as _;
 use thiserror::Error;
@@ -12,11 +11,16 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::lane::{self, Lane};
+use super::parcel::{Body, Parcel, Shipment};
 use super::settings::{Destination, Settings};
 use super::{console, encode, limits};
+use crate::journal::{Journal, Kept};
 
-/// Larger batches are halved. Receivers take 4 MiB a gRPC message by default.
-const BATCH_BYTES: usize = 3 << 20;
+/// Larger parcels are halved. Receivers take 4 MiB a gRPC message by default.
+pub const BATCH_BYTES: usize = 3 << 20;
+
+/// How many bytes of encoded spans wait in memory; the others are read from the journal when they are sent.
+const MEMORY: usize = 8 << 20;
 
 /// How many spans went which way. A span that goes to two destinations counts twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +33,7 @@ pub struct Counts {
     pub rejected: u64,
     /// In a batch that the receiver refused for good.
     pub failed: u64,
-    /// Dropped because the queue was full: the oldest.
+    /// Dropped because the queue or the state directory was full: the oldest.
     pub dropped: u64,
     /// Attempts (not spans) beyond the first of a batch.
     pub retries: u64,
@@ -43,6 +47,8 @@ pub struct Counts {
 pub struct FlushTimeout {
     /// How many.
     pub queued: u64,
+    /// How many of them nothing keeps.
+    pub lost: u64,
 }
 
 /// Takes spans; the tasks behind it end when the last clone is dropped.
@@ -53,30 +59,40 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Takes finished spans. Never waits; when the queue is full the oldest spans are dropped and counted.
-    pub fn send(&self, spans: Vec<Span>) {
-        let count = number(spans.len());
-        if count == 0 || self.shared.lanes == 0 {
+    /// Encodes finished spans, within the limits that the environment sets. Equal spans give equal bytes. None where
+    /// spans are discarded.
+    #[must_use]
+    pub fn encode(&self, mut spans: Vec<Span>) -> Vec<Parcel> {
+        if self.shared.lanes == 0 {
+            return Vec::new();
+        }
+        let settings = &self.shared.settings;
+        for span in &mut spans {
+            settings.limits.apply(span);
+            span.resource = limits::complete(&span.resource, &settings.resource_attributes);
+        }
+        let mut parcels = Vec::new();
+        for spans in spans.chunks(settings.batching.batch.max(1)) {
+            self.shared.split(spans, &mut parcels);
+        }
+        parcels
+    }
+
+    /// Takes encoded spans. Never waits; of those that no journal keeps the oldest are dropped and counted when there
+    /// are too many.
+    pub fn push(&self, parcels: Vec<Parcel>) {
+        if self.shared.lanes == 0 || parcels.is_empty() {
             return;
         }
-        {
-            let mut state = self.shared.state();
-            for lane in &mut state.lanes {
-                lane.counts.queued += count;
-            }
-            state.waiting.extend(spans);
-            let surplus = state
-                .waiting
-                .len()
-                .saturating_sub(self.shared.settings.batching.queue);
-            state.waiting.drain(..surplus);
-            for lane in &mut state.lanes {
-                lane.counts.queued -= number(surplus);
-                lane.count_dropped(number(surplus));
-            }
-        }
+        self.shared.push(parcels);
         self.shared.changed();
-        self.shared.arrived.notify_one();
+        self.shared.arrived.notify_waiters();
+    }
+
+    /// Takes finished spans that nothing needs to keep.
+    pub fn send(&self, spans: Vec<Span>) {
+        let parcels = self.encode(spans);
+        self.push(parcels);
     }
 
     /// Sends what waits without waiting for batches to fill or for a pause after a failed attempt to pass,
@@ -90,9 +106,17 @@ impl Handle {
         let done = tokio::time::timeout(limit, counts.wait_for(|counts| counts.queued == 0));
         match done.await {
             Ok(_) => Ok(()),
-            Err(_) => Err(FlushTimeout {
-                queued: self.counts().queued,
-            }),
+            Err(_) => {
+                let state = self.shared.state();
+                let parcels = state.lanes.iter().flat_map(Lane::parcels);
+                let unkept = parcels.filter(|parcel| parcel.number.is_none());
+                let lost = unkept.map(|parcel| parcel.spans).sum();
+                drop(state);
+                Err(FlushTimeout {
+                    queued: self.counts().queued,
+                    lost,
+                })
+            }
         }
     }
 
@@ -110,11 +134,11 @@ impl Handle {
 }
 
 /// Starts to export; must be called within a Tokio runtime. Connects when there is something to send, so that a
-/// receiver may come later.
+/// receiver may come later. The journal is told of what was acknowledged; `backlog` is what it has kept.
 ///
 /// # Errors
 /// If a certificate or key cannot be read, or a header cannot be sent.
-pub fn start(settings: Settings) -> anyhow::Result<Handle> {
+pub fn start(settings: Settings, journal: Journal, backlog: Vec<Kept>) -> anyhow::Result<Handle> {
     // Another room may have installed the same one before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for note in &settings.notes {
@@ -125,52 +149,52 @@ pub fn start(settings: Settings) -> anyhow::Result<Handle> {
         .iter()
         .map(lane::Sender::new)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let lanes = senders.len();
+    let backlog: Vec<Shipment> = backlog
+        .into_iter()
+        .map(|kept| {
+            let parcel = Parcel {
+                spans: kept.spans,
+                number: Some(kept.number),
+                size: kept.bytes,
+                body: None,
+            };
+            Shipment::new(parcel, lanes)
+        })
+        .collect();
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
-            waiting: VecDeque::new(),
-            lanes: senders.iter().map(|_| Lane::default()).collect(),
+            lanes: senders
+                .iter()
+                .map(|_| Lane::with_backlog(&backlog))
+                .collect(),
         }),
-        lanes: senders.len(),
+        lanes,
         lines: settings.destinations.contains(&Destination::Console),
         settings,
+        journal,
         arrived: Notify::new(),
-        batched: Notify::new(),
         hurry: watch::Sender::new(0),
         counts: watch::Sender::new(Counts::default()),
     });
+    shared.changed();
     let stop = CancellationToken::new();
-    let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+    for (place, sender) in senders.into_iter().enumerate() {
         let stop = stop.clone();
+        // Subscribed here, so that a flush before the task first runs is not missed.
+        let hurry = shared.hurry.subscribe();
+        let lane = lane::run(Arc::clone(&shared), place, sender, hurry);
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = task => {}
+                () = lane => {}
             }
         });
-    };
-    if shared.lanes > 0 {
-        // Subscribed here, so that a flush before the task first runs is not missed.
-        let hurry = shared.hurry.subscribe();
-        spawn(Box::pin(make_batches(Arc::clone(&shared), hurry)));
-    }
-    for (place, sender) in senders.into_iter().enumerate() {
-        spawn(Box::pin(lane::run(Arc::clone(&shared), place, sender)));
     }
     Ok(Handle {
         shared,
         _tasks: Arc::new(stop.drop_guard()),
     })
-}
-
-/// Spans that travel together.
-#[derive(Debug)]
-pub struct Batch {
-    /// The encoded OTLP request.
-    pub bytes: Bytes,
-    /// Lines for the console, where there is one.
-    pub lines: String,
-    /// How many spans.
-    pub spans: u64,
 }
 
 /// What the handle and the tasks share.
@@ -181,10 +205,10 @@ pub struct Shared {
     lines: bool,
     /// What was asked for.
     pub settings: Settings,
-    /// Spans wait for a batch.
-    arrived: Notify,
-    /// Batches wait on the lanes.
-    pub batched: Notify,
+    /// Is told of what was acknowledged, and asked for what is not in memory.
+    pub journal: Journal,
+    /// Parcels wait on the lanes.
+    pub arrived: Notify,
     /// How often someone wanted all sent at once.
     pub hurry: watch::Sender<u64>,
     counts: watch::Sender<Counts>,
@@ -193,7 +217,6 @@ pub struct Shared {
 /// What changes.
 #[derive(Debug)]
 pub struct State {
-    waiting: VecDeque<Span>,
     /// One for each destination.
     pub lanes: Vec<Lane>,
 }
@@ -219,11 +242,19 @@ impl Shared {
             })
     }
 
-    fn push(&self, batches: &[Arc<Batch>]) {
+    fn push(&self, parcels: Vec<Parcel>) {
         let limit = number(self.settings.batching.queue);
-        for lane in &mut self.state().lanes {
-            for batch in batches {
-                lane.push(Arc::clone(batch), limit);
+        let mut state = self.state();
+        for parcel in parcels {
+            let held = state.lanes.iter().map(Lane::bytes).max().unwrap_or(0);
+            let parcel = if parcel.number.is_some() && held + parcel.bytes() > MEMORY {
+                parcel.without_body()
+            } else {
+                parcel
+            };
+            let shipment = Shipment::new(parcel, self.lanes);
+            for lane in &mut state.lanes {
+                lane.push(shipment.clone(), limit, &self.journal);
             }
         }
     }
@@ -237,76 +268,33 @@ impl Shared {
             changed
         });
     }
-}
 
-async fn make_batches(shared: Arc<Shared>, mut hurry: watch::Receiver<u64>) {
-    let batching = shared.settings.batching;
-    loop {
-        while shared.state().waiting.is_empty() {
-            shared.arrived.notified().await;
+    fn split(&self, spans: &[Span], parcels: &mut Vec<Parcel>) {
+        let bytes = encode(spans).encode_to_vec();
+        if bytes.len() > BATCH_BYTES && spans.len() > 1 {
+            let (first, second) = spans.split_at(spans.len() / 2);
+            self.split(first, parcels);
+            self.split(second, parcels);
+            return;
         }
-        let full = async {
-            while shared.state().waiting.len() < batching.batch {
-                shared.arrived.notified().await;
-            }
-        };
-        tokio::select! {
-            () = full => {}
-            () = tokio::time::sleep(batching.delay) => {}
-            _ = hurry.changed() => {}
-        }
-        // What waits now goes now: a hurry is over when all of it is on the lanes.
-        let mut left = shared.state().waiting.len();
-        while left > 0 {
-            let spans: Vec<_> = {
-                let mut state = shared.state();
-                let count = state.waiting.len().min(batching.batch);
-                state.waiting.drain(..count).collect()
-            };
-            if spans.is_empty() {
-                break;
-            }
-            left = left.saturating_sub(spans.len());
-            let batches = shape(&shared, spans);
-            shared.push(&batches);
-            shared.changed();
-            shared.batched.notify_waiters();
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-fn shape(shared: &Shared, mut spans: Vec<Span>) -> Vec<Arc<Batch>> {
-    for span in &mut spans {
-        shared.settings.limits.apply(span);
-        span.resource = limits::complete(&span.resource, &shared.settings.resource_attributes);
-    }
-    let mut batches = Vec::new();
-    split(&spans, shared.lines, &mut batches);
-    batches
-}
-
-fn split(spans: &[Span], with_lines: bool, batches: &mut Vec<Arc<Batch>>) {
-    let bytes = encode(spans).encode_to_vec();
-    if bytes.len() > BATCH_BYTES && spans.len() > 1 {
-        let (first, second) = spans.split_at(spans.len() / 2);
-        split(first, with_lines, batches);
-        split(second, with_lines, batches);
-        return;
-    }
-    let lines = if with_lines {
-        console::lines(spans).unwrap_or_else(|error| {
-            tracing::error!("spans cannot be written as JSON: {error}");
+        let lines = if self.lines {
+            console::lines(spans).unwrap_or_else(|error| {
+                tracing::error!("spans cannot be written as JSON: {error}");
+                String::new()
+            })
+        } else {
             String::new()
-        })
-    } else {
-        String::new()
-    };
-    batches.push(Arc::new(Batch {
-        bytes: bytes.into(),
-        lines,
-        spans: number(spans.len()),
-    }));
+        };
+        parcels.push(Parcel {
+            spans: number(spans.len()),
+            number: self.journal.parcel_number(),
+            size: bytes.len(),
+            body: Some(Body {
+                bytes: bytes.into(),
+                lines,
+            }),
+        });
+    }
 }
 
 /// Causes that were logged, so that each is logged once.

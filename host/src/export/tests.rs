@@ -9,7 +9,13 @@ use prost::Message as _;
 
 use super::encode::tests::span;
 use super::*;
+use crate::journal::Journal;
 use crate::receiver::{Answer, Receiver};
+
+/// Starts to export what nothing keeps.
+fn start(settings: Settings) -> anyhow::Result<Handle> {
+    super::start(settings, Journal::off(), Vec::new())
+}
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// For what takes milliseconds; reached only by a failure.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::journal::Journal;
 use crate::receiver::Receiver;
 use crate::testing::{Asked, api, lines, status};
 
@@ -109,7 +110,14 @@ async fn exporter() -> (Receiver, export::Handle) {
         ..export::Settings::default()
     };
     settings.batching.delay = Duration::from_secs(3_600);
-    (receiver, export::start(settings).expect("an exporter"))
+    (
+        receiver,
+        export::start(settings, Journal::off(), Vec::new()).expect("an exporter"),
+    )
+}
+
+fn none(mappers: &Mappers, clock: &Clock) -> State {
+    State::none(&mappers.catalog, index::Settings::default(), clock.now())
 }
 
 /// Steps the clock on whenever all is quiet, until the rooms are where they should be.
@@ -136,12 +144,14 @@ async fn a_webhook_and_its_job_become_a_trace() {
     let annotated = Arc::new(AtomicBool::new(false));
     let client = api(cluster(&annotated)).await;
     let clock = Clock::stepped(Time::parse("2026-01-01T00:00:00Z").expect("a time"));
+    let mappers = Mappers::builtin().expect("mappers");
     let running = start(
         Settings::loopback(TOKEN.into()),
         client,
         clock.clone(),
-        Mappers::builtin().expect("mappers"),
+        mappers.clone(),
         exporter,
+        none(&mappers, &clock),
     )
     .await
     .expect("all rooms");
@@ -205,12 +215,14 @@ async fn the_stop_exports_what_has_ended_without_waiting() {
     let annotated = Arc::new(AtomicBool::new(true));
     let client = api(cluster(&annotated)).await;
     let clock = Clock::stepped(Time::parse("2026-01-01T00:00:10Z").expect("a time"));
+    let mappers = Mappers::builtin().expect("mappers");
     let running = start(
         Settings::loopback(TOKEN.into()),
         client,
         clock.clone(),
-        Mappers::builtin().expect("mappers"),
+        mappers.clone(),
         exporter,
+        none(&mappers, &clock),
     )
     .await
     .expect("all rooms");
@@ -247,15 +259,19 @@ async fn the_stop_exports_what_has_ended_without_waiting() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_that_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-    let exporter = export::start(export::Settings::default()).expect("an exporter");
+    let exporter = export::start(export::Settings::default(), Journal::off(), Vec::new())
+        .expect("an exporter");
     let mut settings = Settings::loopback(TOKEN.into());
     settings.admin = taken.local_addr().expect("an address").into();
+    let mappers = Mappers::builtin().expect("mappers");
+    let clock = Clock::system();
     let error = start(
         settings,
         api(|_| status(404, "not found")).await,
-        Clock::system(),
-        Mappers::builtin().expect("mappers"),
+        clock.clone(),
+        mappers.clone(),
         exporter,
+        none(&mappers, &clock),
     )
     .await
     .expect_err("the address is taken");

@@ -13,13 +13,14 @@ use std::time::Duration;
 use lighthouse_telemetry_core::index::{Counts, Effect, Fact, Index};
 use lighthouse_telemetry_core::object::{Object, SourceId};
 use lighthouse_telemetry_core::time::Time;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Drained, Progress};
 use crate::clock::Clock;
-use crate::export;
+use crate::export::{self, Parcel};
+use crate::journal::{Health, Journal, Row, Written};
 use crate::lookup::Lookups;
 use crate::mapping::Mapping;
 use crate::patch::Patches;
@@ -29,6 +30,15 @@ const MAPPINGS: u64 = 512;
 
 /// So many facts are taken at once before progress is told and the other inlets get their turn.
 const BATCH: usize = 128;
+
+/// So many restored objects are mapped at once.
+const RESUMED: usize = 64;
+
+/// What the cluster could tell again is written at the latest after this time.
+const KEPT_WITHIN: Duration = Duration::from_millis(500);
+
+/// For what is written at the stop.
+const JOURNAL_END: Duration = Duration::from_secs(2);
 
 /// For mappings and look-ups that are in flight at the stop.
 const MAPPINGS_END: Duration = Duration::from_secs(4);
@@ -63,6 +73,8 @@ pub struct Outlets {
     pub lookups: Lookups,
     /// Spans.
     pub exporter: export::Handle,
+    /// What must survive.
+    pub journal: Journal,
 }
 
 /// The task.
@@ -73,6 +85,14 @@ pub struct Turns {
     progress: Progress,
     told: watch::Sender<Progress>,
     counts: Arc<Mutex<Counts>>,
+    /// Spans that go out once they are kept.
+    outbox: Vec<Parcel>,
+    /// What is being written, and the spans that wait for it.
+    writing: Option<(oneshot::Receiver<Written>, Vec<Parcel>)>,
+    /// Since when there is something to write.
+    changed: Option<Instant>,
+    /// Until when the lists are waited for; none once they are complete.
+    still_until: Option<Instant>,
 }
 
 /// What a turn brought.
@@ -83,6 +103,9 @@ enum Came {
     Wake,
     Ready,
     Exported,
+    Written(Written),
+    Journal,
+    Late,
     Drain,
 }
 
@@ -93,8 +116,13 @@ impl Turns {
         outlets: Outlets,
         told: watch::Sender<Progress>,
         counts: Arc<Mutex<Counts>>,
+        patience: Duration,
     ) -> Self {
         Self {
+            outbox: Vec::new(),
+            writing: None,
+            changed: None,
+            still_until: Some(Instant::now() + patience),
             index,
             clock,
             outlets,
@@ -105,23 +133,32 @@ impl Turns {
     }
 
     /// Turns until it is to drain; then drains.
-    pub async fn run(mut self, mut inlets: Inlets) -> Drained {
+    pub async fn run(mut self, mut inlets: Inlets, first: Vec<Fact>) -> Drained {
         let mut exporter_lives = true;
-        self.progress.ready = *inlets.ready.borrow_and_update();
+        let mut health = self.outlets.journal.health();
+        for fact in first {
+            self.observe(fact);
+        }
+        self.ready(&mut inlets);
         self.tell();
         loop {
+            self.resume();
+            self.keep();
             let room = self.progress.mappings < MAPPINGS;
             let wake_at = self.progress.wake_at;
             let came = tokio::select! {
                 biased;
                 // Answers first: they make room, and there is an end to them.
                 Some(fact) = inlets.answers.recv() => Came::Answer(fact),
+                Ok(written) = written(&mut self.writing) => Came::Written(written),
                 () = sleep_until(&self.clock, wake_at) => Came::Wake,
                 Ok(()) = inlets.ready.changed() => Came::Ready,
                 changed = inlets.exported.changed(), if exporter_lives => {
                     exporter_lives = changed.is_ok();
                     Came::Exported
                 }
+                Ok(()) = health.changed() => Came::Journal,
+                () = late(self.still_until, self.changed) => Came::Late,
                 Some(fact) = inlets.webhooks.recv(), if room => Came::Webhook(fact),
                 Some(fact) = inlets.watched.recv(), if room => Came::Watched(fact),
                 () = inlets.drain.cancelled() => Came::Drain,
@@ -138,20 +175,109 @@ impl Turns {
                     self.progress.wake_at = None;
                     self.observe(Fact::Tick);
                 }
-                Came::Ready => {
-                    self.progress.ready = *inlets.ready.borrow_and_update();
-                    if self.progress.ready {
-                        tracing::info!(
-                            "ready: every watch has listed or is known to be impossible"
-                        );
+                Came::Ready => self.ready(&mut inlets),
+                Came::Exported => {}
+                Came::Written(written) => self.written(written),
+                Came::Journal => {
+                    if *health.borrow_and_update() == Health::Empty {
+                        self.index.keep_all();
                     }
                 }
-                Came::Exported => {}
+                Came::Late => self.late(),
                 Came::Drain => break,
             }
             self.tell();
         }
         self.drain(inlets).await
+    }
+
+    /// Some watches have become ready, or are not any more.
+    fn ready(&mut self, inlets: &mut Inlets) {
+        let was = self.progress.ready;
+        self.progress.ready = *inlets.ready.borrow_and_update();
+        if self.progress.ready && !was {
+            tracing::info!("ready: every watch has listed or is known to be impossible");
+            // What the lists said is still on its way here.
+            for _ in 0..inlets.watched.len() {
+                if let Ok(fact) = inlets.watched.try_recv() {
+                    self.observe(fact);
+                }
+            }
+            self.go_on();
+        }
+    }
+
+    /// From now on what is due happens.
+    fn go_on(&mut self) {
+        if self.still_until.is_some() && !self.index.is_resuming() {
+            self.still_until = None;
+            self.index.go_on();
+            self.observe(Fact::Tick);
+        }
+    }
+
+    /// Has restored objects mapped again, as far as there is room.
+    fn resume(&mut self) {
+        while self.index.is_resuming() && self.progress.mappings < MAPPINGS {
+            let effects = self.index.resume(self.clock.now(), RESUMED);
+            self.carry_out(effects);
+        }
+        if self.progress.ready {
+            self.go_on();
+        }
+    }
+
+    /// The lists, or what is to be written, were waited for long enough.
+    fn late(&mut self) {
+        if self
+            .still_until
+            .is_some_and(|until| until <= Instant::now())
+        {
+            tracing::warn!(
+                "some lists are not complete yet, which /readyz on the port of the metrics names; traces are finished without them"
+            );
+            self.still_until = None;
+            self.index.go_on();
+            self.observe(Fact::Tick);
+        }
+    }
+
+    /// Gives the journal what has changed, unless it is still writing: what cannot be told again at once, all else
+    /// some time.
+    fn keep(&mut self) {
+        let journal = &self.outlets.journal;
+        if !journal.is_on() || self.writing.is_some() {
+            return;
+        }
+        if !self.index.has_changes() && self.outbox.is_empty() {
+            return;
+        }
+        let since = *self.changed.get_or_insert_with(Instant::now);
+        let urgent = !self.outbox.is_empty() || self.index.must_be_kept();
+        if !urgent && since.elapsed() < KEPT_WITHIN {
+            return;
+        }
+        self.changed = None;
+        let mut rows = Vec::new();
+        if *journal.health().borrow() == Health::Empty {
+            rows.push(Row::Anew);
+        }
+        rows.extend(self.index.changes().into_iter().map(Row::Index));
+        rows.extend(self.outbox.iter().filter_map(Parcel::row));
+        self.writing = Some((journal.write(rows), std::mem::take(&mut self.outbox)));
+    }
+
+    /// The journal has written, or could not.
+    fn written(&mut self, written: Written) {
+        let Some((_, mut parcels)) = self.writing.take() else {
+            return;
+        };
+        if written == Written::Not {
+            for parcel in &mut parcels {
+                parcel.number = None;
+            }
+        }
+        self.outlets.exporter.push(parcels);
     }
 
     /// Takes a fact and what is there behind it.
@@ -192,7 +318,14 @@ impl Turns {
                     self.outlets.mapping.push(request);
                 }
                 Effect::Annotate(annotate) => self.outlets.patches.push(annotate),
-                Effect::Export(spans) => self.outlets.exporter.send(spans),
+                Effect::Export(spans) => {
+                    let parcels = self.outlets.exporter.encode(spans);
+                    if self.outlets.journal.is_on() {
+                        self.outbox.extend(parcels);
+                    } else {
+                        self.outlets.exporter.push(parcels);
+                    }
+                }
                 Effect::Fetch(object) => self.outlets.lookups.push(object),
                 Effect::WakeAt(time) => self.progress.wake_at = Some(time),
             }
@@ -202,7 +335,7 @@ impl Turns {
     fn tell(&mut self) {
         self.progress.patches = self.outlets.patches.len() as u64;
         self.progress.lookups = self.outlets.lookups.len() as u64;
-        self.progress.batches = self.outlets.exporter.counts().queued;
+        self.progress.batches = self.outlets.exporter.counts().queued + self.unkept();
         let counts = self.index.counts();
         let before = std::mem::replace(
             &mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner),
@@ -253,6 +386,7 @@ impl Turns {
         .await;
         let effects = self.index.drain(self.clock.now());
         self.carry_out(effects);
+        self.keep_all().await;
         self.tell();
         let Outlets {
             patches, exporter, ..
@@ -261,9 +395,13 @@ impl Turns {
         patches.stop().await;
         let spans = match exporter.flush(EXPORT_END).await {
             Ok(()) => 0,
+            Err(error) if error.lost == 0 => {
+                tracing::warn!("{error}; they are kept and sent after the next start");
+                0
+            }
             Err(error) => {
                 tracing::error!("{error}");
-                error.queued
+                error.lost
             }
         };
         if left > 0 {
@@ -279,6 +417,30 @@ impl Turns {
             patches: left,
             spans,
         }
+    }
+
+    /// Has everything written that is to be kept.
+    async fn keep_all(&mut self) {
+        let end = Instant::now() + JOURNAL_END;
+        while self.writing.is_some() || self.index.has_changes() || !self.outbox.is_empty() {
+            // Nothing is put off any more.
+            self.changed = Some(Instant::now() - KEPT_WITHIN);
+            self.keep();
+            let Some((writing, _)) = &mut self.writing else {
+                return;
+            };
+            let written = tokio::time::timeout_at(end, writing).await;
+            self.written(match written {
+                Ok(Ok(written)) => written,
+                Ok(Err(_)) | Err(_) => Written::Not,
+            });
+        }
+    }
+
+    /// Spans that wait until they are kept.
+    fn unkept(&self) -> u64 {
+        let writing = self.writing.iter().flat_map(|(_, parcels)| parcels);
+        writing.chain(&self.outbox).map(|parcel| parcel.spans).sum()
     }
 
     /// Takes answers until it is quiet or the time is over.
@@ -302,6 +464,25 @@ impl Turns {
                 Ok(None) | Err(_) => return,
             }
         }
+    }
+}
+
+/// For ever, if nothing is being written. A journal that is gone has written nothing.
+async fn written(
+    writing: &mut Option<(oneshot::Receiver<Written>, Vec<Parcel>)>,
+) -> Result<Written, oneshot::error::RecvError> {
+    match writing {
+        Some((receiver, _)) => Ok(receiver.await.unwrap_or(Written::Not)),
+        None => std::future::pending().await,
+    }
+}
+
+/// Until the first of these: when the lists are not waited for any more, and when what has changed is to be written.
+async fn late(still_until: Option<Instant>, changed: Option<Instant>) {
+    let keep = changed.map(|since| since + KEPT_WITHIN);
+    match still_until.into_iter().chain(keep).min() {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -42,6 +42,7 @@ async fn serve_within(verification: Verification, room: usize, patience: Duratio
         catalog: Arc::new(catalog),
         clock: Clock::stepped(Time::from_nanoseconds(7)),
         facts,
+        journal: Journal::off(),
         ready,
         metrics: metrics.clone(),
         body_timeout: patience,
