@@ -9,6 +9,7 @@
 pub mod cluster;
 pub mod conventions;
 pub mod embedded;
+pub mod host;
 pub mod namespace;
 pub mod outcome;
 pub mod process;

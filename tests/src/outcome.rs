@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lighthouse_telemetry::view;
 use lighthouse_telemetry_core::index::Counts;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use serde_json::Value;
 
 /// By kind and name of an object: the annotations that the host set.
@@ -122,6 +122,41 @@ impl fmt::Display for Outcome {
         }
         Ok(())
     }
+}
+
+/// The spans without those that were sent again, as they are when an acknowledgement is lost.
+///
+/// # Errors
+/// If one came again with another content.
+pub fn without_resends(spans: &[ResourceSpans]) -> Result<Vec<ResourceSpans>> {
+    let mut known = BTreeMap::new();
+    let mut distinct = Vec::new();
+    for resource in spans {
+        for scoped in &resource.scope_spans {
+            for span in &scoped.spans {
+                let whole = ResourceSpans {
+                    scope_spans: vec![ScopeSpans {
+                        spans: vec![span.clone()],
+                        ..scoped.clone()
+                    }],
+                    ..resource.clone()
+                };
+                match known.get(&span.span_id) {
+                    None => {
+                        known.insert(span.span_id.clone(), whole.clone());
+                        distinct.push(whole);
+                    }
+                    Some(before) => ensure!(
+                        *before == whole,
+                        "a span came twice, first as {} and then as {}",
+                        view::snapshot(std::slice::from_ref(before)),
+                        view::snapshot(std::slice::from_ref(&whole))
+                    ),
+                }
+            }
+        }
+    }
+    Ok(distinct)
 }
 
 /// How many spans there are.

@@ -16,9 +16,10 @@ use lighthouse_telemetry_core::time::Time;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use crate::cluster::ApiServer;
+use crate::host::{Host, Kills};
 use crate::namespace::Namespace;
-use crate::outcome::{Outcome, count, scrape, without_receipts};
-use crate::process::{KEY, Process};
+use crate::outcome::{Outcome, count, scrape, without_receipts, without_resends};
+use crate::process::KEY;
 use crate::pure;
 use crate::scenario::{ORPHANS, Scenario, Step, What, is_pause};
 use crate::webhook;
@@ -56,9 +57,27 @@ pub async fn play(
     binary: &Path,
     mappers: &Mappers,
 ) -> Result<Comparison> {
+    play_disturbed(scenario, cluster, binary, mappers, Kills::NONE).await
+}
+
+/// As [`play`], with the process killed and started again. What it sends twice counts once, if it is the same; what it
+/// counts itself does not count.
+///
+/// # Errors
+/// As [`play`], and if it sends something twice with two contents.
+pub async fn play_disturbed(
+    scenario: &Scenario,
+    cluster: &ApiServer,
+    binary: &Path,
+    mappers: &Mappers,
+    kills: Kills,
+) -> Result<Comparison> {
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
-    let mut namespace =
-        Namespace::create(cluster.client(), &format!("t-{}", scenario.name)).await?;
+    let mut namespace = Namespace::create(
+        cluster.client(),
+        &format!("{}-{}", scenario.name, kills.seed),
+    )
+    .await?;
     let endpoint = receiver.grpc_endpoint();
     let steps = scenario.steps()?;
     let first = steps.first().context("an empty scenario")?.at;
@@ -71,12 +90,21 @@ pub async fn play(
         }
     }
     let name = namespace.name().to_owned();
-    let mut arguments = vec!["--namespace", &name, "--settle", SETTLE];
+    let mut arguments = ["--namespace", &name, "--settle", SETTLE]
+        .map(str::to_owned)
+        .to_vec();
     if scenario.folder == ORPHANS {
-        arguments.extend(["--orphan-deadline", ORPHAN_DEADLINE]);
+        arguments.extend(["--orphan-deadline", ORPHAN_DEADLINE].map(str::to_owned));
     }
-    let process = Process::start(binary, cluster.kubeconfig(), &endpoint, &arguments).await?;
-    process.ready().await?;
+    let kills = Kills {
+        steps: u32::try_from(steps.len() - before)?,
+        ..kills
+    };
+    let mut host = Host::start(binary, cluster.kubeconfig(), endpoint, arguments, kills).await?;
+    let received = || match kills.count {
+        0 => Ok(receiver.spans()),
+        _ => without_resends(&receiver.spans()),
+    };
 
     let mut windows = Vec::new();
     for (place, step) in steps.iter().enumerate().skip(before) {
@@ -90,7 +118,8 @@ pub async fn play(
         match &step.what {
             What::Webhook { kind, body, .. } => {
                 let sent = now();
-                let status = webhook::send(process.webhooks(), kind, KEY, body).await?;
+                let to = host.process().await?.webhooks();
+                let status = webhook::send(to, kind, KEY, body).await?;
                 ensure!(
                     status == 202,
                     "a webhook of kind {kind} was answered {status}"
@@ -100,35 +129,39 @@ pub async fn play(
             What::Applied(object) => namespace.apply(object).await?,
             What::Deleted(object) => namespace.delete(object).await?,
         }
+        host.moment().await?;
     }
+    host.finish_kills().await?;
 
     // The receipt of a webhook can be read only where it was written: once everything is annotated.
     let expected = tokio::time::timeout(PATIENCE, async {
         loop {
             let annotations = namespace.annotations().await?;
-            let receipts = receipts(&windows, &annotations, &receiver.spans());
+            let spans = received()?;
+            let receipts = receipts(&windows, &annotations, &spans);
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
             let annotated = expected.annotations == without_receipts(annotations);
-            if annotated && expected.spans == count(&receiver.spans()) {
+            if annotated && expected.spans == count(&spans) {
                 return anyhow::Ok(expected);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
-    let expected = match expected.await {
+    let mut expected = match expected.await {
         Ok(expected) => expected?,
         // It will differ; let the comparison say how.
         Err(_) => {
             let annotations = namespace.annotations().await?;
-            let receipts = receipts(&windows, &annotations, &receiver.spans());
+            let receipts = receipts(&windows, &annotations, &received()?);
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
             expected
         }
     };
     let annotations = without_receipts(namespace.annotations().await?);
-    let counted = scrape(process.admin()).await?;
+    let (process, _state) = host.into_process()?;
+    let mut counted = scrape(process.admin()).await?;
     let ended = process.terminate().await?;
     ensure!(
         ended.status.success(),
@@ -136,8 +169,12 @@ pub async fn play(
         ended.status,
         ended.log
     );
+    if kills.count > 0 {
+        counted.clear();
+        expected.counted.clear();
+    }
     // Only now nothing more can come.
-    let actual = Outcome::new(&receiver.spans(), annotations, counted);
+    let actual = Outcome::new(&received()?, annotations, counted);
     Ok(Comparison { expected, actual })
 }
 

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry_tests::cluster::{self, ApiServer};
+use lighthouse_telemetry_tests::process;
+use lighthouse_telemetry_tests::real::{self, Comparison};
 use lighthouse_telemetry_tests::scenario::{
     ALREADY_THERE, ANYWHERE, LATE, OLD_CLUSTER, ORPHANS, Scenario,
 };
-use lighthouse_telemetry_tests::{process, real};
 use tokio::runtime::Runtime;
 
+mod kills;
 mod processes;
 
 /// What the tests share.
@@ -66,6 +68,13 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
             }));
         }
     }
+    for (number, shape) in kills::plan()?.into_iter().enumerate() {
+        let ground = ground.cloned();
+        let name = format!("killed_{number}_{}", shape.scenario.name.replace('-', "_"));
+        trials.push(Trial::test(name, move || {
+            shape.play(&*ground.ok_or("only listed")?)
+        }));
+    }
     for (name, test) in processes::ALL {
         let ground = ground.cloned();
         trials.push(Trial::test(*name, move || {
@@ -84,6 +93,10 @@ fn play(ground: &Ground, scenario: &Scenario, old: bool) -> Result<(), Failed> {
         .runtime
         .block_on(play)
         .map_err(|error| format!("{error:?}"))?;
+    compare(&comparison)
+}
+
+fn compare(comparison: &Comparison) -> Result<(), Failed> {
     let (expected, actual) = (
         comparison.expected.to_string(),
         comparison.actual.to_string(),
