@@ -141,7 +141,8 @@ pub async fn play_disturbed(
             let receipts = receipts(&windows, &annotations, &spans);
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
-            let annotated = expected.annotations == without_receipts(annotations);
+            let annotated =
+                kills.count > 0 || expected.annotations == without_receipts(annotations);
             if annotated && expected.spans == count(&spans) {
                 return anyhow::Ok(expected);
             }
@@ -172,6 +173,9 @@ pub async fn play_disturbed(
     if kills.count > 0 {
         counted.clear();
         expected.counted.clear();
+        // What begins and ends while the process is dead is not annotated any more.
+        let annotated = |object: &String| annotations.contains_key(object);
+        expected.annotations.retain(|object, _| annotated(object));
     }
     // Only now nothing more can come.
     let actual = Outcome::new(&received()?, annotations, counted);

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use lighthouse_telemetry_core::index::{self, Change, Index, Restored};
 use lighthouse_telemetry_core::time::Time;
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend,
-    StorageError, TableDefinition, WriteTransaction,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition, WriteTransaction,
 };
 use thiserror::Error;
 
@@ -178,11 +178,12 @@ impl Store {
         Self::of(database, Some(path.to_owned()), max_size)
     }
 
-    /// A store on any backend, for tests.
-    ///
-    /// # Errors
-    /// If the backend fails.
-    pub fn on(backend: impl StorageBackend, max_size: u64) -> Result<Self, StoreError> {
+    /// A store on any backend.
+    #[cfg(test)]
+    pub(super) fn on(
+        backend: impl redb::StorageBackend,
+        max_size: u64,
+    ) -> Result<Self, StoreError> {
         let database = Builder::new()
             .set_cache_size(CACHE)
             .create_with_backend(backend)
@@ -382,6 +383,27 @@ impl Store {
         self.last_webhook = sizes.last_webhook;
         self.last_parcel = sizes.last_parcel;
         result
+    }
+
+    /// All rows of the index, as text.
+    #[cfg(test)]
+    pub(super) fn index_rows(&self) -> Result<Vec<(String, String)>, redb::Error> {
+        let mut rows = Vec::new();
+        let table = self.database.begin_read()?.open_table(INDEX)?;
+        scan(&table, &[], |key, value| {
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            rows.push((text(key), text(value)));
+        })?;
+        Ok(rows)
+    }
+
+    /// Claims another version.
+    #[cfg(test)]
+    pub(super) fn write_format(&self, name: &str, version: u64) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(META)?.insert(name, version)?;
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Bytes of what lies in the store: keys and values.
