@@ -77,7 +77,7 @@ impl Index {
         above.or_else(|| {
             let links = runs.iter().flat_map(linked);
             let targets = links.filter_map(|to| self.target(subject, to));
-            let targets = targets.map(|target| Uid::clone(&target.reference.uid));
+            let targets = targets.map(|target| Uid::clone(&target.key));
             self.unsettled(targets.collect(), true)
         })
     }

@@ -11,10 +11,12 @@ use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
 use super::names::shrink;
 use super::resolve::Want;
 use super::schedule::Deadline;
-use super::subject::{Life, Subject};
+use super::subject::Life;
 use crate::identity::TraceKey;
 use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
-use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId};
+use crate::object::{
+    AttachedTo, Mention, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId,
+};
 use crate::time::Time;
 
 /// Attached objects that wait for their subjects, in all.
@@ -60,16 +62,14 @@ impl Index {
             self.samples.see(*watch, None, json);
         }
         let (labels, annotations) = self.texts.share_object(&mut object);
-        let uid = Uid::clone(&object.reference.uid);
-        let is_new = !self.subjects.contains_key(&uid);
+        let (uid, is_new) = self.claim_uid(now, &object);
         self.by_source
             .entry(source)
             .or_default()
             .insert(Uid::clone(&uid));
-        let subject = self
-            .subjects
-            .entry(Uid::clone(&uid))
-            .or_insert_with(|| Box::new(Subject::new(&object, now)));
+        let Some(subject) = self.subjects.get_mut(&uid) else {
+            return;
+        };
         if matches!(subject.life, Life::Finished(_)) {
             if deleted && !subject.deleted {
                 subject.deleted = true;
@@ -125,8 +125,15 @@ impl Index {
         let Some(known) = self.by_source.get_mut(&source) else {
             return;
         };
-        let gone: Vec<Uid> = known.difference(present).cloned().collect();
-        known.retain(|uid| present.contains(uid));
+        let subjects = &self.subjects;
+        let is_there = |key: &Uid| {
+            let uid = || Some(&subjects.get(key)?.reference.uid);
+            present.contains(key) || uid().is_some_and(|uid| present.contains(uid))
+        };
+        let gone: Vec<Uid> = known.iter().filter(|key| !is_there(key)).cloned().collect();
+        for key in &gone {
+            known.remove(key);
+        }
         for uid in gone {
             let Some(subject) = self.subjects.get_mut(&uid) else {
                 continue;
@@ -160,7 +167,7 @@ impl Index {
             .see(key.watch, Some(key.attachment), &attached.json);
         let mapped_kind = self.catalog.subject_kind(key.watch);
         let known = match &attached_to.subject {
-            SubjectName::Uid(uid) => self.subjects.get(uid).map(Box::as_ref),
+            SubjectName::Uid(mention) => self.mentioned(mention),
             SubjectName::Name(kind, namespace, name) => self.named(kind, namespace.as_ref(), name),
         };
         let Some(known) = known else {
@@ -171,7 +178,7 @@ impl Index {
         if mapped_kind != Some(&known.reference.kind) {
             return;
         }
-        let uid = Uid::clone(&known.reference.uid);
+        let uid = Uid::clone(&known.key);
         self.attach(now, &uid, key, attached);
     }
 
@@ -234,14 +241,25 @@ impl Index {
             return;
         };
         let reference = &subject.reference;
-        let names = [
-            SubjectName::Uid(Uid::clone(uid)),
-            SubjectName::Name(
-                reference.kind.clone(),
-                reference.namespace.clone(),
-                Arc::clone(&reference.name),
-            ),
-        ];
+        let by_uid = SubjectName::Uid(Mention::of(Uid::clone(&reference.uid)));
+        let mut names: Vec<SubjectName> = self
+            .unclaimed
+            .by_subject
+            .range(by_uid..)
+            .map(|(name, _)| name)
+            .take_while(
+                |name| matches!(name, SubjectName::Uid(mention) if mention.uid == reference.uid),
+            )
+            .filter(
+                |name| matches!(name, SubjectName::Uid(mention) if mention.agrees_with(reference)),
+            )
+            .cloned()
+            .collect();
+        names.push(SubjectName::Name(
+            reference.kind.clone(),
+            reference.namespace.clone(),
+            Arc::clone(&reference.name),
+        ));
         for name in names {
             let Some(objects) = self.unclaimed.by_subject.remove(&name) else {
                 continue;
@@ -297,7 +315,9 @@ impl Index {
                 .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(uid)));
         } else if finished {
             self.drop_names(uid);
-            self.subjects.remove(uid);
+            if let Some(subject) = self.subjects.remove(uid) {
+                self.drop_twin(&subject.reference, uid);
+            }
             shrink(&mut self.subjects);
             self.texts.sweep(self.subjects.len());
             for known in self.by_source.values_mut() {

@@ -188,7 +188,7 @@ impl Index {
     }
 
     /// Runs are not what an object has any more.
-    fn drop_runs(&mut self, now: Time, uid: &Uid, runs: &[Run]) {
+    pub(super) fn drop_runs(&mut self, now: Time, uid: &Uid, runs: &[Run]) {
         for run in runs {
             if let Some(key) = event_of(&run.resolution).or(run.counted.as_ref()) {
                 self.job_gone(now, key, uid, &run.sketch.run);

@@ -2,7 +2,7 @@
 //!
 //! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
 //! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`hold`] for what may still change it, [`assemble`]
-//! makes it spans. Git events, which are no objects, are in [`event`].
+//! makes it spans. Two objects with one uid are told apart in [`twins`]. Git events, which are no objects, are in [`event`].
 
 mod annotate;
 mod assemble;
@@ -21,6 +21,7 @@ mod run;
 mod schedule;
 mod subject;
 mod texts;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
 use self::texts::Texts;
+use self::twins::Twins;
 use crate::catalog::Catalog;
 use crate::identity::TraceKey;
 use crate::object::{Owner, SourceId, Uid};
@@ -88,6 +90,8 @@ pub struct Counts {
     pub late_attachments: u64,
     /// Attached objects whose subject never turned up.
     pub unclaimed_attachments: u64,
+    /// Objects whose uid an older object has.
+    pub shared_uids: u64,
     /// Runs that belong to no trace.
     pub unrelated: u64,
     /// Mappings that failed.
@@ -107,6 +111,7 @@ pub struct Index {
     settings: Settings,
     now: Time,
     subjects: HashMap<Uid, Box<Subject>>,
+    twins: Twins,
     texts: Texts,
     samples: Samples,
     by_source: BTreeMap<SourceId, BTreeSet<Uid>>,
@@ -137,6 +142,7 @@ impl Index {
             settings,
             now: Time::EPOCH,
             subjects: HashMap::new(),
+            twins: Twins::default(),
             texts: Texts::default(),
             samples: Samples::default(),
             by_source: BTreeMap::new(),

@@ -24,6 +24,8 @@ const OMITTED_LIMIT: usize = 16_384;
 /// An object of the cluster, from when it is first seen until it is forgotten.
 #[derive(Debug)]
 pub(super) struct Subject {
+    /// What the index calls it, and what its ids derive from: its uid, unless that is another one's.
+    pub(super) key: Uid,
     pub(super) reference: ObjectReference,
     version: Version,
     pub(super) created: Option<Time>,
@@ -125,8 +127,9 @@ pub(super) struct Adopter {
 }
 
 impl Subject {
-    pub(super) fn new(object: &Object, now: Time) -> Self {
+    pub(super) fn new(key: Uid, object: &Object, now: Time) -> Self {
         Self {
+            key,
             reference: object.reference.clone(),
             version: Version::default(),
             created: None,
@@ -143,6 +146,19 @@ impl Subject {
             waits_for: Box::default(),
             annotated: None,
         }
+    }
+
+    /// Forgets what came of it under another key.
+    pub(super) fn begin_anew(&mut self, key: Uid) {
+        self.key = key;
+        self.mapping = MappingState {
+            revision: self.mapping.revision,
+            own_change: self.mapping.own_change,
+            ..MappingState::default()
+        };
+        self.life = Life::Unknown;
+        self.waits_for = Box::default();
+        self.annotated = None;
     }
 
     /// Whether no newer version of the object is known than this.

@@ -4,6 +4,7 @@ mod confluence;
 mod lifecycle;
 mod marks;
 mod properties;
+mod twins;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

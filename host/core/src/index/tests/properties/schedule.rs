@@ -66,7 +66,8 @@ enum Item {
 struct Player<'a, 'b> {
     story: &'a Story,
     tape: Tape<'b>,
-    numbers: HashMap<Uid, usize>,
+    /// Of things, by uid, kind and name.
+    numbers: HashMap<(Uid, Arc<str>, Arc<str>), usize>,
     index: Index,
     now: Time,
     wake_at: Option<Time>,
@@ -98,7 +99,7 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
         story,
         tape,
         numbers: numbers
-            .map(|(thing, number)| (Uid::clone(&thing.uid), number))
+            .map(|(thing, number)| (who(&thing.versions[0].object.reference), number))
             .collect(),
         index: Index::new(Arc::clone(&story.catalog), Settings::default()),
         now: at(200),
@@ -122,6 +123,13 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
     player.answer_all();
     player.pass(AFTER_ALL);
     player.exported
+}
+
+fn who(reference: &ObjectReference) -> (Uid, Arc<str>, Arc<str>) {
+    let ObjectReference {
+        uid, kind, name, ..
+    } = reference;
+    (Uid::clone(uid), Arc::clone(&kind.kind), Arc::clone(name))
 }
 
 impl Player<'_, '_> {
@@ -323,12 +331,13 @@ impl Player<'_, '_> {
                 }
             }
             Effect::Annotate(annotate) => {
-                let uid = Uid::clone(&annotate.object.uid);
+                let object = who(&annotate.object);
+                let uid = annotate.object.uid;
                 if !self.feeds_back {
                     facts.push_back(Fact::Annotated(uid, Annotated::Impossible));
                     return;
                 }
-                let number = self.numbers[&uid];
+                let number = self.numbers[&object];
                 let (patched, times) = self.patched.entry(number).or_default();
                 patched.extend(annotate.annotations);
                 *times += 1;
