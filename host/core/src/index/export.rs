@@ -257,6 +257,7 @@ impl Index {
                 Deadline::Forget(Uid::clone(uid)),
             );
         }
+        self.note_mapped(uid);
     }
 
     fn link_target(

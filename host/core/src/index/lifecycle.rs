@@ -128,6 +128,7 @@ impl Index {
         } else {
             self.take_trees(now, uid, trees, is_first, failed);
         }
+        self.note_answer(uid, revision);
         self.map_soon(now, uid);
         self.export_ended(now, uid, false);
         self.release(now, uid);

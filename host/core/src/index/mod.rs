@@ -182,7 +182,7 @@ impl Index {
                         }
                         self.webhook_mapped(now, number, ticket.watch, outcome);
                         if !self.webhooks.contains_key(&number) {
-                            self.release_webhook(now, number);
+                            self.release_roots(now);
                         }
                     }
                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::attached::{AttachedKey, AttachedObject, AttachedObjects, SmallUid, Version};
+use super::hold::Unmapped;
 use super::packed::{Packed, Samples};
 use super::run::Run;
 use super::texts::Pairs;
@@ -62,6 +63,8 @@ pub(super) struct MappingState {
     pub(super) in_flight: Option<(u64, WatchId)>,
     /// Revision of the last mapping that came back.
     pub(super) mapped: Option<u64>,
+    /// Which changes are not mapped.
+    pub(super) unmapped: Unmapped,
     /// When a mapping was last asked for.
     pub(super) asked_at: Option<Time>,
 }
@@ -154,6 +157,7 @@ impl Subject {
         self.mapping = MappingState {
             revision: self.mapping.revision,
             own_change: self.mapping.own_change,
+            unmapped: self.mapping.unmapped,
             ..MappingState::default()
         };
         self.life = Life::Unknown;

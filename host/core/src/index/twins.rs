@@ -97,7 +97,7 @@ impl Index {
         self.schedule
             .add(deadline, Deadline::Orphan(Uid::clone(&key)));
         subject.begin_anew(Uid::clone(&key));
-        self.note_mapped(uid);
+        self.renamed(&subject.mapping, &key);
         self.subjects.insert(Uid::clone(&key), subject);
         let waiting = self.note_names(&key);
         self.map_soon(now, &key);
