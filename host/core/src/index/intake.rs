@@ -63,14 +63,14 @@ impl Index {
         }
         let (labels, annotations) = self.texts.share_object(&mut object);
         let (uid, is_new) = self.claim_uid(now, &object);
-        self.by_source
-            .entry(source)
-            .or_default()
-            .insert(Uid::clone(&uid));
+        let deleted = self.note_source(source, &uid, deleted);
         let Some(subject) = self.subjects.get_mut(&uid) else {
             return;
         };
+        let is_back = subject.deleted && !deleted && subject.is_seen(source);
         if matches!(subject.life, Life::Finished(_)) {
+            // It was but out of sight.
+            subject.deleted &= !is_back;
             if deleted && !subject.deleted {
                 subject.deleted = true;
                 self.schedule
@@ -92,8 +92,8 @@ impl Index {
             return;
         };
         let mut changed = subject.update(object, labels, annotations, &self.samples);
-        if deleted && !subject.deleted {
-            subject.delete();
+        if is_back || (deleted && !subject.deleted) {
+            subject.set_deleted(deleted);
             changed = true;
         }
         if is_new || relabelled {
@@ -131,10 +131,10 @@ impl Index {
             present.contains(key) || uid().is_some_and(|uid| present.contains(uid))
         };
         let gone: Vec<Uid> = known.iter().filter(|key| !is_there(key)).cloned().collect();
-        for key in &gone {
-            known.remove(key);
-        }
         for uid in gone {
+            if !self.note_source(source, &uid, true) {
+                continue;
+            }
             let Some(subject) = self.subjects.get_mut(&uid) else {
                 continue;
             };
@@ -145,10 +145,30 @@ impl Index {
                 subject.deleted = true;
                 self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
             } else {
-                subject.delete();
+                subject.set_deleted(true);
                 self.map_soon(now, &uid);
             }
         }
+    }
+
+    /// Notes that a source tells of an object, or of its end; says whether no source sees it any more. Of two sources of a kind, with
+    /// different selectors, each tells the end of what it does not select any more.
+    fn note_source(&mut self, source: SourceId, uid: &Uid, deleted: bool) -> bool {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return deleted;
+        };
+        let known = self.by_source.entry(source).or_default();
+        if deleted {
+            known.remove(uid);
+            subject.lose_sight(source);
+            let mut sources = self.by_source.values();
+            return !sources.any(|known| known.contains(uid));
+        }
+        // What a source tells after the end is old: a uid does not come back.
+        if subject.is_seen(source) {
+            known.insert(Uid::clone(uid));
+        }
+        false
     }
 
     /// An object that comes along with a subject exists, or did until now.

@@ -12,7 +12,7 @@ use super::texts::Pairs;
 use crate::context::SpanContext;
 use crate::identity::SpanId;
 use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
-use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
+use crate::object::{Object, ObjectReference, Owner, SourceId, Uid, WatchId};
 use crate::time::Time;
 
 /// More attached objects of one subject are counted, not kept. A Pod of seven containers has about 40 Events; the
@@ -35,6 +35,8 @@ pub(super) struct Subject {
     pub(super) annotations: Pairs,
     pub(super) first_seen: Time,
     pub(super) deleted: bool,
+    /// Sources that have told its end.
+    out_of_sight: Vec<SourceId>,
     /// What each watch that wants the object reads of it; the first that claims it maps it.
     pub(super) inputs: Vec<(WatchId, Packed)>,
     pub(super) attached: AttachedObjects,
@@ -141,6 +143,7 @@ impl Subject {
             annotations: Pairs::default(),
             first_seen: now,
             deleted: false,
+            out_of_sight: Vec::new(),
             inputs: Vec::new(),
             attached: AttachedObjects::default(),
             omitted: BTreeSet::new(),
@@ -221,9 +224,21 @@ impl Subject {
         true
     }
 
-    /// The object is gone, which all mappers are told.
-    pub(super) fn delete(&mut self) {
-        self.deleted = true;
+    /// A source has told the object's end.
+    pub(super) fn lose_sight(&mut self, source: SourceId) {
+        if self.is_seen(source) {
+            self.out_of_sight.push(source);
+        }
+    }
+
+    /// Whether a source has not told the object's end.
+    pub(super) fn is_seen(&self, source: SourceId) -> bool {
+        !self.out_of_sight.contains(&source)
+    }
+
+    /// The object is gone, or is not after all, which all mappers are told.
+    pub(super) fn set_deleted(&mut self, deleted: bool) {
+        self.deleted = deleted;
         if let Some((first, _)) = self.inputs.first() {
             self.change_input(*first);
         }
