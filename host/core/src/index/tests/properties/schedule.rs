@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::mapper::map;
 use super::story::Story;
 use super::*;
+use crate::index::ATTACHED_INTERVAL;
 use crate::object::Uid;
 
 /// All that ends must be told within this time: a little less than the settle window.
@@ -92,29 +93,8 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
     let mut tape = Tape::new(tape);
     let unreliable = tape.once_in(2);
     let late = unreliable && tape.once_in(2);
-    let feeds_back = tape.once_in(2);
-    let slow = tape.once_in(2);
-    let numbers = story.things.iter().zip(0..);
-    let mut player = Player {
-        story,
-        tape,
-        numbers: numbers
-            .map(|(thing, number)| (who(&thing.versions[0].object.reference), number))
-            .collect(),
-        index: Index::new(Arc::clone(&story.catalog), Settings::default()),
-        now: at(200),
-        wake_at: None,
-        unreliable,
-        feeds_back,
-        mappings: Vec::new(),
-        lookups: Vec::new(),
-        patched: HashMap::new(),
-        inherited: HashMap::new(),
-        to_tell: Vec::new(),
-        restarts: 0,
-        exported: vec![Vec::new()],
-    };
-    if slow {
+    let mut player = Player::new(story, tape, unreliable);
+    if player.tape.once_in(2) {
         player.tell_what_is_under_way();
     }
     player.tell_all(late);
@@ -125,11 +105,54 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
     player.exported
 }
 
+/// Plays a story until all is told and mapped, and shuts down some time later; gives what the index exported until then and
+/// at the end.
+pub(super) fn play_and_drain(story: &Story, tape: &[u16]) -> Vec<Span> {
+    let mut tape = Tape::new(tape);
+    let unreliable = tape.once_in(2);
+    let mut player = Player::new(story, tape, unreliable);
+    player.tell_all(false);
+    player.unreliable = false;
+    player.answer_all();
+    let pause = player.tape.draw(20_000);
+    player.pass(ATTACHED_INTERVAL + Duration::from_millis(pause as u64));
+    for effect in player.index.drain(player.now) {
+        player.carry_out(effect, &mut VecDeque::new());
+    }
+    player.exported.pop().unwrap_or_default()
+}
+
 fn who(reference: &ObjectReference) -> (Uid, Arc<str>, Arc<str>) {
     let ObjectReference {
         uid, kind, name, ..
     } = reference;
     (Uid::clone(uid), Arc::clone(&kind.kind), Arc::clone(name))
+}
+
+impl<'a, 'b> Player<'a, 'b> {
+    fn new(story: &'a Story, mut tape: Tape<'b>, unreliable: bool) -> Self {
+        let feeds_back = tape.once_in(2);
+        let numbers = story.things.iter().zip(0..);
+        Self {
+            story,
+            tape,
+            numbers: numbers
+                .map(|(thing, number)| (who(&thing.versions[0].object.reference), number))
+                .collect(),
+            index: Index::new(Arc::clone(&story.catalog), Settings::default()),
+            now: at(200),
+            wake_at: None,
+            unreliable,
+            feeds_back,
+            mappings: Vec::new(),
+            lookups: Vec::new(),
+            patched: HashMap::new(),
+            inherited: HashMap::new(),
+            to_tell: Vec::new(),
+            restarts: 0,
+            exported: vec![Vec::new()],
+        }
+    }
 }
 
 impl Player<'_, '_> {
