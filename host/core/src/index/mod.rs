@@ -196,7 +196,8 @@ impl Index {
         std::mem::take(&mut self.effects)
     }
 
-    /// Exports what has ended and has a place in a trace without waiting any longer: for the shutdown.
+    /// Exports what has ended and has a place in a trace, as it was last mapped, without waiting any longer: for the
+    /// shutdown.
     pub fn drain(&mut self, now: Time) -> Vec<Effect> {
         let now = self.advance(now);
         let mut uids: Vec<Uid> = self.subjects.keys().cloned().collect();
