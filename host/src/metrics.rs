@@ -227,6 +227,11 @@ impl Collector for Readings {
                 index.late_attachments,
             ),
             (
+                "shared_uids",
+                "Objects whose uid an older object has",
+                index.shared_uids,
+            ),
+            (
                 "objects_unrelated",
                 "Objects that belong to no trace",
                 index.unrelated,

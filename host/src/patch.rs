@@ -255,7 +255,7 @@ impl Room {
             }
         };
         self.metrics.patch(outcome);
-        self.queue.done(&object.uid);
+        self.queue.done(object);
         self.answer(object.uid.clone(), annotated);
     }
 
@@ -267,7 +267,7 @@ impl Room {
             .saturating_mul(1 << (job.attempts - 1).min(10));
         let pause = asked.unwrap_or(doubled).min(LONGEST_PAUSE);
         self.queue
-            .again(&job.annotate.object.uid, Instant::now() + pause, conflicts);
+            .again(&job.annotate.object, Instant::now() + pause, conflicts);
     }
 
     /// When nobody listens the process ends.

@@ -17,11 +17,12 @@ pub type Annotations = BTreeMap<String, BTreeMap<String, String>>;
 pub type Counted = BTreeMap<&'static str, u64>;
 
 /// What of all that is counted a scenario may be about.
-const COUNTED: [&str; 4] = [
+const COUNTED: [&str; 5] = [
     "late_attachments",
     "late_jobs",
     "orphans_exported",
     "objects_too_old",
+    "shared_uids",
 ];
 
 /// What came of a scenario.
@@ -64,6 +65,7 @@ pub fn counted(counts: &Counts) -> Counted {
         counts.late_jobs,
         counts.orphans_exported,
         counts.too_old,
+        counts.shared_uids,
     ];
     let counted = COUNTED.into_iter().zip(values);
     counted.filter(|(_, count)| *count > 0).collect()

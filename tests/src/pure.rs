@@ -38,7 +38,8 @@ pub struct Pure<'mappers> {
     index: Index,
     now: Time,
     wake: Option<Time>,
-    objects: BTreeMap<String, Stored>,
+    /// By uid, kind, namespace and name: a uid may be that of two objects.
+    objects: BTreeMap<[String; 4], Stored>,
     spans: Vec<Span>,
 }
 
@@ -175,7 +176,14 @@ impl<'mappers> Pure<'mappers> {
 
     fn applied(&mut self, given: &Value, version: u64, deleted: bool) -> Result<()> {
         let uid = text(given, "/metadata/uid").context("an object of a scenario has no uid")?;
-        let earlier = self.objects.get(uid);
+        let part = |pointer| text(given, pointer).unwrap_or_default().to_owned();
+        let key = [
+            uid.to_owned(),
+            part("/kind"),
+            part("/metadata/namespace"),
+            part("/metadata/name"),
+        ];
+        let earlier = self.objects.get(&key);
         let mut stored = Stored {
             version,
             object: given.clone(),
@@ -188,7 +196,7 @@ impl<'mappers> Pure<'mappers> {
         stored.render();
         let fact = stored.object.clone();
         if earlier.is_none_or(|earlier| earlier.version < version) {
-            self.objects.insert(uid.to_owned(), stored);
+            self.objects.insert(key, stored);
         }
         self.observe_object(&fact, deleted)
     }
@@ -236,7 +244,7 @@ impl<'mappers> Pure<'mappers> {
         let uid = &annotate.object.uid;
         let Some(stored) = self
             .objects
-            .get_mut(&**uid)
+            .get_mut(&key(&annotate.object, annotate.object.namespace.as_deref()))
             .filter(|stored| !stored.deleted)
         else {
             return Ok(vec![Fact::Annotated(
@@ -262,11 +270,24 @@ impl<'mappers> Pure<'mappers> {
     }
 
     fn fetch(&self, reference: &ObjectReference) -> Fetched {
-        match self.objects.get(&*reference.uid) {
+        let namespaces = [reference.namespace.as_deref(), None];
+        let mut found = namespaces
+            .into_iter()
+            .filter_map(|namespace| self.objects.get(&key(reference, namespace)));
+        match found.next() {
             Some(stored) if !stored.deleted => Fetched::Found(owners(&stored.object)),
             _ => Fetched::Missing,
         }
     }
+}
+
+fn key(reference: &ObjectReference, namespace: Option<&str>) -> [String; 4] {
+    [
+        reference.uid.to_string(),
+        reference.kind.kind.to_string(),
+        namespace.unwrap_or_default().to_owned(),
+        reference.name.to_string(),
+    ]
 }
 
 impl Stored {

@@ -10,7 +10,8 @@ use thiserror::Error;
 use crate::description::{Annotation, Description, ObjectSource, Relation, Source, Watch};
 use crate::index::Webhook;
 use crate::object::{
-    AttachedTo, GroupKind, Object, ObjectReference, Owner, SourceId, SubjectName, Uid, WatchId,
+    AttachedTo, GroupKind, Mention, Object, ObjectReference, Owner, SourceId, SubjectName, Uid,
+    WatchId,
 };
 use crate::projection::{PointerError, Projection};
 use crate::span::Scope;
@@ -368,6 +369,27 @@ impl Catalog {
 }
 
 impl AttachmentEntry {
+    /// Whom an Event is about, if that is none of another kind.
+    fn involved(&self, involved: &Value) -> Option<Mention> {
+        let text = |key| {
+            let text = involved.get(key).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty())
+        };
+        let kind = text("kind");
+        let group = text("apiVersion").map(|version| group_version(version).0);
+        if kind.is_some_and(|kind| kind != &*self.subject.kind)
+            || group.is_some_and(|group| group != &*self.subject.group)
+        {
+            return None;
+        }
+        Some(Mention {
+            uid: text("uid")?.into(),
+            kind: kind.map(|_| self.subject.clone()),
+            namespace: text("namespace").map(Arc::from),
+            name: text("name").map(Arc::from),
+        })
+    }
+
     fn subjects(
         &self,
         value: &Value,
@@ -377,16 +399,22 @@ impl AttachmentEntry {
     ) -> Vec<SubjectName> {
         match &self.relation {
             Relation::Involved => value
-                .pointer("/involvedObject/uid")
-                .and_then(Value::as_str)
-                .filter(|uid| !uid.is_empty())
-                .map(|uid| SubjectName::Uid(uid.into()))
+                .get("involvedObject")
+                .and_then(|involved| self.involved(involved))
+                .map(SubjectName::Uid)
                 .into_iter()
                 .collect(),
             Relation::Owned => owners
                 .iter()
                 .filter(|owner| owner.kind == self.subject)
-                .map(|owner| SubjectName::Uid(Uid::clone(&owner.uid)))
+                .map(|owner| {
+                    SubjectName::Uid(Mention {
+                        uid: Uid::clone(&owner.uid),
+                        kind: Some(owner.kind.clone()),
+                        namespace: reference.namespace.clone(),
+                        name: Some(Arc::clone(&owner.name)),
+                    })
+                })
                 .collect(),
             Relation::Labelled(key) => labels
                 .get(key.as_str())

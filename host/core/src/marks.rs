@@ -6,6 +6,8 @@
 pub const SYNTHESISED: &str = "lighthouse.telemetry.synthesised";
 /// The text that the trace id derives from, on a root without a webhook.
 pub const TRACE_KEY: &str = "lighthouse.telemetry.trace.key";
+/// On the main span of an object whose uid an older object has: what its ids derive from in place of the uid.
+pub const IDENTITY: &str = "lighthouse.telemetry.identity";
 /// `true` on the main span of an object whose parent did not turn up before the deadline.
 pub const ORPHAN: &str = "lighthouse.telemetry.orphan";
 /// Where the end of a span comes from if not from the object: `deleted` (the object was deleted before it ended; the

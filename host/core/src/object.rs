@@ -98,11 +98,56 @@ pub struct AttachedTo {
     pub json: Arc<str>,
 }
 
+/// An object as another one tells of it: its uid, and what else is said.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mention {
+    /// Uid.
+    pub uid: Uid,
+    /// Group and kind.
+    pub kind: Option<GroupKind>,
+    /// Namespace; a cluster-wide object is in all.
+    pub namespace: Option<Arc<str>>,
+    /// Name.
+    pub name: Option<Arc<str>>,
+}
+
+impl Mention {
+    /// Nothing but a uid. Comes before all others of that uid.
+    #[must_use]
+    pub fn of(uid: Uid) -> Self {
+        Self {
+            uid,
+            kind: None,
+            namespace: None,
+            name: None,
+        }
+    }
+
+    /// Whether all that is said holds for this object.
+    #[must_use]
+    pub fn agrees_with(&self, reference: &ObjectReference) -> bool {
+        let near = |namespace| {
+            let actual = reference.namespace.as_ref();
+            actual.is_none_or(|actual| actual == namespace)
+        };
+        self.uid == reference.uid
+            && self
+                .kind
+                .as_ref()
+                .is_none_or(|kind| *kind == reference.kind)
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|name| *name == reference.name)
+            && self.namespace.as_ref().is_none_or(near)
+    }
+}
+
 /// How an attached object names its subject.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectName {
     /// By uid.
-    Uid(Uid),
+    Uid(Mention),
     /// By group and kind, namespace and name.
     Name(GroupKind, Option<Arc<str>>, Arc<str>),
 }

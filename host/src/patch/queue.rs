@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lighthouse_telemetry_core::index::Annotate;
-use lighthouse_telemetry_core::object::Uid;
+use lighthouse_telemetry_core::object::ObjectReference;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -31,11 +31,12 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: HashMap<Uid, Entry>,
+    /// By all of the reference: a uid may be that of two objects.
+    entries: HashMap<Arc<ObjectReference>, Entry>,
     /// May name an entry that has moved on since: it is then skipped.
-    urgent: VecDeque<Uid>,
-    patient: VecDeque<Uid>,
-    paused: BTreeMap<(Instant, u64), Uid>,
+    urgent: VecDeque<Arc<ObjectReference>>,
+    patient: VecDeque<Arc<ObjectReference>>,
+    paused: BTreeMap<(Instant, u64), Arc<ObjectReference>>,
     pauses: u64,
 }
 
@@ -56,16 +57,16 @@ enum Place {
 }
 
 impl State {
-    fn enqueue(&mut self, uid: &Uid) {
-        let Some(entry) = self.entries.get_mut(uid) else {
+    fn enqueue(&mut self, object: &Arc<ObjectReference>) {
+        let Some(entry) = self.entries.get_mut(object) else {
             return;
         };
         if entry.job.annotate.urgent {
             entry.place = Place::Urgent;
-            self.urgent.push_back(Arc::clone(uid));
+            self.urgent.push_back(Arc::clone(object));
         } else {
             entry.place = Place::Patient;
-            self.patient.push_back(Arc::clone(uid));
+            self.patient.push_back(Arc::clone(object));
         }
     }
 
@@ -74,27 +75,27 @@ impl State {
             if first.key().0 > now {
                 break;
             }
-            let uid = first.remove();
-            self.enqueue(&uid);
+            let object = first.remove();
+            self.enqueue(&object);
         }
     }
 
-    fn in_place(&self, uid: &Uid, place: Place) -> bool {
+    fn in_place(&self, object: &ObjectReference, place: Place) -> bool {
         self.entries
-            .get(uid)
+            .get(object)
             .is_some_and(|entry| entry.place == place)
     }
 
     /// The first that is still where the queue says; takes those before it away.
-    fn front(&mut self, place: Place) -> Option<Uid> {
+    fn front(&mut self, place: Place) -> Option<Arc<ObjectReference>> {
         loop {
             let queue = match place {
                 Place::Urgent => &mut self.urgent,
                 _ => &mut self.patient,
             };
-            let uid = Arc::clone(queue.front()?);
-            if self.in_place(&uid, place) {
-                return Some(uid);
+            let object = Arc::clone(queue.front()?);
+            if self.in_place(&object, place) {
+                return Some(object);
             }
             match place {
                 Place::Urgent => self.urgent.pop_front(),
@@ -103,7 +104,7 @@ impl State {
         }
     }
 
-    fn next(&mut self) -> Option<Uid> {
+    fn next(&mut self) -> Option<Arc<ObjectReference>> {
         self.front(Place::Urgent)
             .or_else(|| self.front(Place::Patient))
     }
@@ -122,9 +123,9 @@ impl Queue {
     /// Queues annotations, or joins them to those that wait; gives them back if the queue is full.
     pub fn push(&self, annotate: Annotate) -> Result<(), Box<Annotate>> {
         let mut state = self.state();
-        let uid = Arc::clone(&annotate.object.uid);
+        let object = Arc::new(annotate.object.clone());
         let full = state.entries.len() >= self.capacity;
-        match state.entries.get_mut(&uid) {
+        match state.entries.get_mut(&object) {
             None if full => return Err(Box::new(annotate)),
             None => {
                 let job = Job {
@@ -138,8 +139,8 @@ impl Queue {
                     place: Place::Patient,
                     next: None,
                 };
-                state.entries.insert(Arc::clone(&uid), entry);
-                state.enqueue(&uid);
+                state.entries.insert(Arc::clone(&object), entry);
+                state.enqueue(&object);
             }
             Some(entry) if entry.place == Place::Taken => match &mut entry.next {
                 Some(next) => join(next, annotate),
@@ -148,7 +149,7 @@ impl Queue {
             Some(entry) => {
                 join(&mut entry.job.annotate, annotate);
                 if entry.place == Place::Patient && entry.job.annotate.urgent {
-                    state.enqueue(&uid);
+                    state.enqueue(&object);
                 }
             }
         }
@@ -181,8 +182,8 @@ impl Queue {
     /// The object whose turn it is, if there is one. Must be followed by [`Self::done`] or [`Self::again`].
     pub fn take(&self) -> Option<Job> {
         let mut state = self.state();
-        let uid = state.next()?;
-        let entry = state.entries.get_mut(&uid)?;
+        let object = state.next()?;
+        let entry = state.entries.get_mut(&object)?;
         entry.place = Place::Taken;
         entry.job.attempts += 1;
         let job = entry.job.clone();
@@ -196,18 +197,18 @@ impl Queue {
     }
 
     /// The object is done with, unless more has come for it.
-    pub fn done(&self, uid: &Uid) {
+    pub fn done(&self, object: &ObjectReference) {
         let mut state = self.state();
         let next = state
             .entries
-            .get_mut(uid)
+            .get_mut(object)
             .and_then(|entry| entry.next.take());
         match next {
             None => {
-                state.entries.remove(uid);
+                state.entries.remove(object);
             }
             Some(annotate) => {
-                if let Some(entry) = state.entries.get_mut(uid) {
+                if let Some(entry) = state.entries.get_mut(object) {
                     entry.job = Job {
                         annotate,
                         attempts: 0,
@@ -215,7 +216,7 @@ impl Queue {
                         since: Instant::now(),
                     };
                 }
-                state.enqueue(uid);
+                state.enqueue(&Arc::new(object.clone()));
                 drop(state);
                 self.changed.notify_one();
             }
@@ -223,17 +224,17 @@ impl Queue {
     }
 
     /// The object is to be tried again at this time.
-    pub fn again(&self, uid: &Uid, at: Instant, conflicts: u32) {
+    pub fn again(&self, object: &ObjectReference, at: Instant, conflicts: u32) {
         let mut state = self.state();
         state.pauses += 1;
         let place = (at, state.pauses);
-        if let Some(entry) = state.entries.get_mut(uid) {
+        if let Some(entry) = state.entries.get_mut(object) {
             entry.place = Place::Paused;
             entry.job.conflicts = conflicts;
             if let Some(next) = entry.next.take() {
                 join(&mut entry.job.annotate, next);
             }
-            state.paused.insert(place, Arc::clone(uid));
+            state.paused.insert(place, Arc::new(object.clone()));
         }
         drop(state);
         self.changed.notify_one();
@@ -282,6 +283,10 @@ mod tests {
         }
     }
 
+    fn object(uid: &str) -> ObjectReference {
+        annotate(uid, "", "", false).object
+    }
+
     fn take(queue: &Queue) -> Option<String> {
         queue.take().map(|job| job.annotate.object.uid.to_string())
     }
@@ -297,9 +302,20 @@ mod tests {
         assert_eq!(order, ["c", "b", "a"]);
         assert_eq!(queue.len(), 3);
         for uid in order {
-            queue.done(&uid.as_str().into());
+            queue.done(&object(&uid));
         }
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn two_objects_of_one_uid_are_two() {
+        let queue = Queue::new(10);
+        let mut other = annotate("a", "k", "2", false);
+        other.object.name = "other".into();
+        queue.push(annotate("a", "k", "1", false)).expect("room");
+        queue.push(other.clone()).expect("room");
+        let jobs = [queue.take(), queue.take()].map(|job| job.expect("a job").annotate);
+        assert_eq!(jobs, [annotate("a", "k", "1", false), other]);
     }
 
     #[test]
@@ -310,7 +326,7 @@ mod tests {
         queue.push(annotate("a", "k", "2", false)).expect("room");
         queue.push(annotate("a", "l", "3", false)).expect("room");
         assert!(queue.take().is_none());
-        queue.done(&"a".into());
+        queue.done(&object("a"));
         let job = queue.take().expect("a job");
         assert_eq!(
             job.annotate.annotations,
@@ -336,7 +352,7 @@ mod tests {
         queue.push(annotate("a", "k", "1", false)).expect("room");
         assert!(queue.take().is_some());
         let start = Instant::now();
-        queue.again(&"a".into(), start + Duration::from_millis(50), 0);
+        queue.again(&object("a"), start + Duration::from_millis(50), 0);
         queue.push(annotate("a", "k", "2", true)).expect("room");
         assert!(queue.take().is_none());
         queue.ready().await;

@@ -18,14 +18,15 @@ pub enum RunResult {
     Timeout,
     Cancellation,
     Skip,
+    /// It says that it has ended, but not how. None of the conventions' values, which leave room for others.
+    Unknown,
 }
 
 /// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ending<'s> {
     pub time: Timestamp,
-    /// None if the run says that it ended, but not how.
-    pub result: Option<RunResult>,
+    pub result: RunResult,
     /// Why, in CamelCase.
     pub reason: &'s str,
     /// Why, for people.
@@ -44,6 +45,7 @@ impl RunResult {
             Self::Timeout => "timeout",
             Self::Cancellation => "cancellation",
             Self::Skip => "skip",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -93,7 +95,7 @@ impl<'s> Ending<'s> {
             let changed = succeeded.and_then(|condition| condition.changed.get());
             return Some(Self {
                 time: completed.get().or(changed).unwrap_or(latest),
-                result,
+                result: result.unwrap_or(RunResult::Unknown),
                 reason,
                 message,
                 deleted: false,
@@ -101,7 +103,7 @@ impl<'s> Ending<'s> {
         }
         deleted.then_some(Self {
             time: latest,
-            result: Some(RunResult::Cancellation),
+            result: RunResult::Cancellation,
             reason: "Deleted",
             message: "",
             deleted: true,
@@ -115,9 +117,7 @@ impl<'s> Ending<'s> {
         } else {
             span.end = Some(self.time);
         }
-        let Some(result) = self.result else {
-            return;
-        };
+        let result = self.result;
         span.set(key, result.as_str());
         if result.is_failed() {
             let kind = if self.reason.is_empty() {

@@ -126,7 +126,7 @@ fn refine<'s>(
         return ending;
     };
     ending.reason = reason;
-    ending.result = Some(RunResult::Error);
+    ending.result = RunResult::Error;
     ending
 }
 

@@ -132,6 +132,9 @@ impl Index {
         bounds: Bounds,
     ) -> Vec<Span> {
         let mut marks = Vec::new();
+        if subject.key != subject.reference.uid {
+            marks.push(Attribute::new(marks::IDENTITY, &*subject.key));
+        }
         if place.orphan.is_some() || place.cyclic {
             marks.push(Attribute::new(marks::ORPHAN, true));
         }
@@ -164,7 +167,7 @@ impl Index {
             .watch
             .and_then(|watch| self.catalog.scope(watch));
         assemble::spans(Assembly {
-            uid: &subject.reference.uid,
+            uid: &subject.key,
             tree,
             own: place.own,
             parent: place.parent,
@@ -256,6 +259,7 @@ impl Index {
                 Deadline::Forget(Uid::clone(uid)),
             );
         }
+        self.note_mapped(uid);
     }
 
     fn link_target(
@@ -288,16 +292,17 @@ impl Index {
         let LinkTarget::Target(target) = to else {
             return None;
         };
-        if let Some(uid) = &target.uid {
-            return self.subjects.get(uid.as_str()).map(Box::as_ref);
-        }
         let kind = GroupKind {
             group: target.group.as_str().into(),
             kind: target.kind.as_str().into(),
         };
         let namespace = target.namespace.as_deref().map(Arc::from);
         let namespace = namespace.or(subject.reference.namespace.clone());
-        self.named(&kind, namespace.as_ref(), &target.name.as_str().into())
+        let name = target.name.as_str().into();
+        if let Some(uid) = &target.uid {
+            return self.owner_of(&uid.as_str().into(), &kind, namespace.as_ref(), &name);
+        }
+        self.named(&kind, namespace.as_ref(), &name)
     }
 }
 

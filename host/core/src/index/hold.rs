@@ -1,13 +1,13 @@
 //! What was told before a deadline counts, even if its mapping comes back after it: what is due waits for the
 //! mappings that may still change it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::Index;
 use super::resolve::Want;
 use super::run::Run;
 use super::schedule::Deadline;
-use super::subject::{Life, Subject};
+use super::subject::{Life, MappingState, Subject};
 use crate::identity::TraceKey;
 use crate::mapping::LinkTarget;
 use crate::object::Uid;
@@ -19,38 +19,94 @@ pub(super) struct Held {
     /// Objects that wait for the mapping, or the look-up, of one above them.
     objects: BTreeMap<Uid, BTreeSet<Uid>>,
     /// Roots that wait for all that had been told when they were due: a job of theirs may be among it.
-    roots: BTreeMap<TraceKey, Barrier>,
-    /// Objects whose newest input is not mapped.
-    unmapped: BTreeSet<Uid>,
+    roots: HashMap<TraceKey, Barrier>,
+    /// Those roots, in the order in which they were due. What opens the barrier of one has opened those before it.
+    queue: VecDeque<TraceKey>,
+    /// Objects that are not mapped, by the number of the first of their changes that is not.
+    unmapped: BTreeMap<u64, Uid>,
+    /// How many changes there were.
+    changes: u64,
 }
 
-/// What was not mapped yet when a root was due.
-#[derive(Debug)]
+/// What must be mapped before a root is exported: all that came before these.
+#[derive(Clone, Copy, Debug)]
 struct Barrier {
     since: Time,
-    /// By number.
-    webhooks: BTreeSet<u64>,
-    /// With the revision that must be mapped.
-    objects: BTreeMap<Uid, u64>,
+    change: u64,
+    webhook: u64,
 }
 
-impl Barrier {
-    fn is_open(&self) -> bool {
-        self.webhooks.is_empty() && self.objects.is_empty()
+/// Which changes of an object are not mapped, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unmapped {
+    first: Option<u64>,
+    /// The first that came after the mapping that is under way had been asked for.
+    next: Option<u64>,
+}
+
+impl Held {
+    /// The first change of an object that is not mapped is another one.
+    fn moved(&mut self, uid: &Uid, before: Option<u64>, after: Option<u64>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.unmapped.remove(&before);
+        }
+        if let Some(after) = after {
+            self.unmapped.insert(after, Uid::clone(uid));
+        }
     }
 }
 
 impl Index {
-    /// Notes whether the newest input of an object is mapped.
-    pub(super) fn note_mapped(&mut self, uid: &Uid) {
-        let unmapped = self.subjects.get(uid).is_some_and(|subject| {
-            !subject.is_mapped() && !matches!(subject.life, Life::Finished(_))
-        });
-        if !unmapped {
-            self.held.unmapped.remove(uid);
-        } else if !self.held.unmapped.contains(uid) {
-            self.held.unmapped.insert(Uid::clone(uid));
+    /// An object is called by another key.
+    pub(super) fn renamed(&mut self, mapping: &MappingState, key: &Uid) {
+        if let Some(first) = mapping.unmapped.first {
+            self.held.unmapped.insert(first, Uid::clone(key));
         }
+    }
+
+    /// An object has changed, or was mapped.
+    pub(super) fn note_mapped(&mut self, uid: &Uid) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let is_mapped = subject.is_mapped() || matches!(subject.life, Life::Finished(_));
+        let MappingState {
+            revision,
+            in_flight,
+            unmapped,
+            ..
+        } = &mut subject.mapping;
+        let before = *unmapped;
+        if is_mapped {
+            *unmapped = Unmapped::default();
+        } else if unmapped.first.is_none() {
+            unmapped.first = Some(self.held.changes);
+            self.held.changes += 1;
+        } else if unmapped.next.is_none() && in_flight.is_some_and(|(asked, _)| asked < *revision) {
+            unmapped.next = Some(self.held.changes);
+            self.held.changes += 1;
+        }
+        let after = unmapped.first;
+        self.held.moved(uid, before.first, after);
+    }
+
+    /// A mapping of an object has come back: what is left to be mapped is what came after it had been asked for.
+    pub(super) fn note_answer(&mut self, uid: &Uid, revision: u64) {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return;
+        };
+        let has_mapped = subject.has_mapped(revision);
+        let unmapped = &mut subject.mapping.unmapped;
+        let before = unmapped.first;
+        let next = unmapped.next.take();
+        if has_mapped {
+            unmapped.first = next;
+        }
+        let after = unmapped.first;
+        self.held.moved(uid, before, after);
     }
 
     /// Whether a run of an object has to wait before it is exported. If so, sees to it that it does not wait for long.
@@ -77,7 +133,7 @@ impl Index {
         above.or_else(|| {
             let links = runs.iter().flat_map(linked);
             let targets = links.filter_map(|to| self.target(subject, to));
-            let targets = targets.map(|target| Uid::clone(&target.reference.uid));
+            let targets = targets.map(|target| Uid::clone(&target.key));
             self.unsettled(targets.collect(), true)
         })
     }
@@ -107,25 +163,22 @@ impl Index {
         let patience = self.settings.orphan_deadline;
         if let Some(barrier) = self.held.roots.get(key) {
             // An answer that never comes must not hold it for ever.
-            let over = barrier.is_open() || barrier.since.plus(patience) <= now;
+            let over = self.is_open(*barrier) || barrier.since.plus(patience) <= now;
             if over {
                 self.held.roots.remove(key);
             }
             return !over;
         }
-        let objects = self.held.unmapped.iter().filter_map(|uid| {
-            let subject = self.subjects.get(uid)?;
-            Some((Uid::clone(uid), subject.mapping.revision))
-        });
         let barrier = Barrier {
             since: now,
-            webhooks: self.webhooks.keys().copied().collect(),
-            objects: objects.collect(),
+            change: self.held.changes,
+            webhook: self.webhooks_seen,
         };
-        if barrier.is_open() {
+        if self.is_open(barrier) {
             return false;
         }
         self.held.roots.insert(key.clone(), barrier);
+        self.held.queue.push_back(key.clone());
         self.schedule
             .add(now.plus(patience), Deadline::Event(key.clone()));
         true
@@ -137,37 +190,29 @@ impl Index {
         for waiting in self.held.objects.remove(uid).unwrap_or_default() {
             self.export_ended(now, &waiting, false);
         }
-        let subjects = &self.subjects;
-        let is_mapped = |revision: &u64| {
-            subjects
-                .get(uid)
-                .is_none_or(|subject| subject.has_mapped(*revision))
-        };
-        let mut open = Vec::new();
-        for (key, barrier) in &mut self.held.roots {
-            if barrier.objects.get(uid).is_some_and(is_mapped) {
-                barrier.objects.remove(uid);
-                if barrier.is_open() {
-                    open.push(key.clone());
-                }
+        self.release_roots(now);
+    }
+
+    /// Something was mapped: roots that have waited for no more than that may go on.
+    pub(super) fn release_roots(&mut self, now: Time) {
+        while let Some(key) = self.held.queue.front() {
+            let barrier = self.held.roots.get(key);
+            if barrier.is_some_and(|barrier| !self.is_open(*barrier)) {
+                return;
             }
-        }
-        for key in open {
-            self.event_due(now, &key);
+            if let Some(key) = self.held.queue.pop_front() {
+                self.event_due(now, &key);
+                // A root that is not due any more will wait again.
+                self.held.roots.remove(&key);
+            }
         }
     }
 
-    /// A webhook was mapped.
-    pub(super) fn release_webhook(&mut self, now: Time, number: u64) {
-        let mut open = Vec::new();
-        for (key, barrier) in &mut self.held.roots {
-            if barrier.webhooks.remove(&number) && barrier.is_open() {
-                open.push(key.clone());
-            }
-        }
-        for key in open {
-            self.event_due(now, &key);
-        }
+    fn is_open(&self, barrier: Barrier) -> bool {
+        let objects = self.held.unmapped.first_key_value();
+        let webhooks = self.webhooks.first_key_value();
+        objects.is_none_or(|(change, _)| *change >= barrier.change)
+            && webhooks.is_none_or(|(number, _)| *number >= barrier.webhook)
     }
 }
 

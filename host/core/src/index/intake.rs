@@ -12,10 +12,12 @@ use super::fact::{Fetched, MapRequest, SubjectId, Ticket, Webhook};
 use super::names::shrink;
 use super::resolve::Want;
 use super::schedule::Deadline;
-use super::subject::{Life, Subject};
+use super::subject::Life;
 use crate::identity::TraceKey;
 use crate::mapping::{Outcome, Parent, Subject as MapperSubject, TraceStart, WebhookSubject};
-use crate::object::{AttachedTo, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId};
+use crate::object::{
+    AttachedTo, Mention, Object, ObjectReference, SourceId, SubjectName, Uid, WatchId,
+};
 use crate::time::Time;
 
 /// Attached objects that wait for their subjects, in all.
@@ -61,17 +63,18 @@ impl Index {
             self.samples.see(*watch, None, json);
         }
         let (labels, annotations) = self.texts.share_object(&mut object);
-        let uid = Uid::clone(&object.reference.uid);
-        let is_new = !self.subjects.contains_key(&uid);
-        self.by_source
-            .entry(source)
-            .or_default()
-            .insert(Uid::clone(&uid));
-        let subject = self
-            .subjects
-            .entry(Uid::clone(&uid))
-            .or_insert_with(|| Box::new(Subject::new(&object, now)));
+        let (uid, is_new) = self.claim_uid(now, &object);
+        let deleted = self.note_source(source, &uid, deleted);
+        let Some(subject) = self.subjects.get_mut(&uid) else {
+            return;
+        };
+        let is_back = subject.deleted && !deleted && subject.is_seen(source);
         if matches!(subject.life, Life::Finished(_)) {
+            // It was but out of sight.
+            if is_back {
+                subject.deleted = false;
+                self.changed.subject(&uid);
+            }
             if deleted && !subject.deleted {
                 subject.deleted = true;
                 self.changed.subject(&uid);
@@ -97,8 +100,8 @@ impl Index {
             return;
         };
         let mut changed = subject.update(object, labels, annotations, &self.samples);
-        if deleted && !subject.deleted {
-            subject.delete();
+        if is_back || (deleted && !subject.deleted) {
+            subject.set_deleted(deleted);
             self.changed.subject_for_good(&uid);
             changed = true;
         }
@@ -131,9 +134,16 @@ impl Index {
         let Some(known) = self.by_source.get_mut(&source) else {
             return;
         };
-        let gone: Vec<Uid> = known.difference(present).cloned().collect();
-        known.retain(|uid| present.contains(uid));
+        let subjects = &self.subjects;
+        let is_there = |key: &Uid| {
+            let uid = || Some(&subjects.get(key)?.reference.uid);
+            present.contains(key) || uid().is_some_and(|uid| present.contains(uid))
+        };
+        let gone: Vec<Uid> = known.iter().filter(|key| !is_there(key)).cloned().collect();
         for uid in gone {
+            if !self.note_source(source, &uid, true) {
+                continue;
+            }
             let Some(subject) = self.subjects.get_mut(&uid) else {
                 continue;
             };
@@ -145,10 +155,30 @@ impl Index {
                 subject.deleted = true;
                 self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
             } else {
-                subject.delete();
+                subject.set_deleted(true);
                 self.map_soon(now, &uid);
             }
         }
+    }
+
+    /// Notes that a source tells of an object, or of its end; says whether no source sees it any more. Of two sources of a kind, with
+    /// different selectors, each tells the end of what it does not select any more.
+    fn note_source(&mut self, source: SourceId, uid: &Uid, deleted: bool) -> bool {
+        let Some(subject) = self.subjects.get_mut(uid) else {
+            return deleted;
+        };
+        let known = self.by_source.entry(source).or_default();
+        if deleted {
+            known.remove(uid);
+            subject.lose_sight(source);
+            let mut sources = self.by_source.values();
+            return !sources.any(|known| known.contains(uid));
+        }
+        // What a source tells after the end is old: a uid does not come back.
+        if subject.is_seen(source) {
+            known.insert(Uid::clone(uid));
+        }
+        false
     }
 
     /// An object that comes along with a subject exists, or did until now.
@@ -167,7 +197,7 @@ impl Index {
             .see(key.watch, Some(key.attachment), &attached.json);
         let mapped_kind = self.catalog.subject_kind(key.watch);
         let known = match &attached_to.subject {
-            SubjectName::Uid(uid) => self.subjects.get(uid).map(Box::as_ref),
+            SubjectName::Uid(mention) => self.mentioned(mention),
             SubjectName::Name(kind, namespace, name) => self.named(kind, namespace.as_ref(), name),
         };
         let Some(known) = known else {
@@ -178,7 +208,7 @@ impl Index {
         if mapped_kind != Some(&known.reference.kind) {
             return;
         }
-        let uid = Uid::clone(&known.reference.uid);
+        let uid = Uid::clone(&known.key);
         self.attach(now, &uid, key, attached);
     }
 
@@ -244,14 +274,25 @@ impl Index {
             return;
         };
         let reference = &subject.reference;
-        let names = [
-            SubjectName::Uid(Uid::clone(uid)),
-            SubjectName::Name(
-                reference.kind.clone(),
-                reference.namespace.clone(),
-                Arc::clone(&reference.name),
-            ),
-        ];
+        let by_uid = SubjectName::Uid(Mention::of(Uid::clone(&reference.uid)));
+        let mut names: Vec<SubjectName> = self
+            .unclaimed
+            .by_subject
+            .range(by_uid..)
+            .map(|(name, _)| name)
+            .take_while(
+                |name| matches!(name, SubjectName::Uid(mention) if mention.uid == reference.uid),
+            )
+            .filter(
+                |name| matches!(name, SubjectName::Uid(mention) if mention.agrees_with(reference)),
+            )
+            .cloned()
+            .collect();
+        names.push(SubjectName::Name(
+            reference.kind.clone(),
+            reference.namespace.clone(),
+            Arc::clone(&reference.name),
+        ));
         for name in names {
             let Some(objects) = self.unclaimed.by_subject.remove(&name) else {
                 continue;
@@ -311,7 +352,9 @@ impl Index {
                 .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(uid)));
         } else if finished {
             self.drop_names(uid);
-            self.subjects.remove(uid);
+            if let Some(subject) = self.subjects.remove(uid) {
+                self.drop_twin(&subject.reference, uid);
+            }
             self.changed.subject(uid);
             shrink(&mut self.subjects);
             self.texts.sweep(self.subjects.len());

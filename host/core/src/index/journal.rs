@@ -42,6 +42,8 @@ pub(super) struct Changed {
     catalog_written: bool,
     subjects: HashSet<Uid>,
     attached: HashMap<Uid, BTreeSet<AttachedKey>>,
+    /// Subjects whose attached objects are all gone, before others came.
+    emptied: Vec<Uid>,
     events: HashSet<TraceKey>,
     lookups: HashSet<Uid>,
     webhooks: Vec<u64>,
@@ -68,6 +70,24 @@ impl Changed {
         if self.is_kept {
             let keys = self.attached.entry(Uid::clone(uid)).or_default();
             keys.insert(key.clone());
+        }
+    }
+
+    /// A subject is called by another key, and so is what came along with it.
+    pub(super) fn renamed<'a>(
+        &mut self,
+        from: &Uid,
+        to: &Uid,
+        attached: impl Iterator<Item = &'a AttachedKey>,
+    ) {
+        if self.is_kept {
+            self.attached.remove(from);
+            self.emptied.push(Uid::clone(from));
+            for key in attached {
+                self.attached(to, key);
+            }
+            self.subject(from);
+            self.subject(to);
         }
     }
 
@@ -152,6 +172,7 @@ impl Index {
         let changed = &mut self.changed;
         let subjects = std::mem::take(&mut changed.subjects);
         let attached = std::mem::take(&mut changed.attached);
+        let emptied = std::mem::take(&mut changed.emptied);
         let events = std::mem::take(&mut changed.events);
         let lookups = std::mem::take(&mut changed.lookups);
         let webhooks = std::mem::take(&mut changed.webhooks);
@@ -162,6 +183,9 @@ impl Index {
         if catalog {
             let record = self.catalog_record();
             changes.push(Change::Put(Table::Catalog.key(""), record::write(&record)));
+        }
+        for uid in emptied {
+            changes.push(Change::RemoveAll(Table::attached_to(&uid)));
         }
         for uid in subjects {
             let key = Table::Subject.key(&uid);
@@ -253,7 +277,7 @@ impl Index {
     }
 
     fn subject_record(&self, subject: &Subject) -> SubjectRecord {
-        let uid = &subject.reference.uid;
+        let key = &subject.key;
         let pairs = |pairs: &super::texts::Pairs| {
             let pairs = pairs.iter().map(|(key, value)| (key.into(), value.into()));
             pairs.collect()
@@ -280,7 +304,10 @@ impl Index {
             },
         };
         let sources = self.by_source.iter();
+        let out_of_sight = subject.out_of_sight.iter();
         SubjectRecord {
+            key: (*key != subject.reference.uid).then(|| Uid::clone(key)),
+            out_of_sight: out_of_sight.map(|source| source.0).collect(),
             reference: (&subject.reference).into(),
             version: subject.version.number(),
             created: subject.created.map(Time::nanoseconds),
@@ -289,7 +316,7 @@ impl Index {
             first_seen: subject.first_seen.nanoseconds(),
             deleted: subject.deleted,
             sources: sources
-                .filter(|(_, uids)| uids.contains(uid))
+                .filter(|(_, known)| known.contains(key))
                 .map(|(SourceId(number), _)| *number)
                 .collect(),
             life,

@@ -128,6 +128,7 @@ impl Index {
         } else {
             self.take_trees(now, uid, trees, is_first, failed);
         }
+        self.note_answer(uid, revision);
         self.map_soon(now, uid);
         self.export_ended(now, uid, false);
         self.release(now, uid);
@@ -188,7 +189,7 @@ impl Index {
     }
 
     /// Runs are not what an object has any more.
-    fn drop_runs(&mut self, now: Time, uid: &Uid, runs: &[Run]) {
+    pub(super) fn drop_runs(&mut self, now: Time, uid: &Uid, runs: &[Run]) {
         for run in runs {
             if let Some(key) = event_of(&run.resolution).or(run.counted.as_ref()) {
                 self.job_gone(now, key, uid, &run.sketch.run);

@@ -2,7 +2,8 @@
 //!
 //! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
 //! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`hold`] for what may still change it, [`assemble`]
-//! makes it spans. What of it must survive a restart is told by [`journal`] and taken back by [`restore`]. Git events, which are no objects, are in [`event`].
+//! makes it spans. Two objects with one uid are told apart in [`twins`]. What of it all must survive a restart is told by
+//! [`journal`] and taken back by [`restore`]. Git events, which are no objects, are in [`event`].
 
 mod annotate;
 mod assemble;
@@ -24,6 +25,7 @@ mod run;
 mod schedule;
 mod subject;
 mod texts;
+mod twins;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
 use self::texts::Texts;
+use self::twins::Twins;
 use crate::catalog::Catalog;
 use crate::identity::TraceKey;
 use crate::object::{Owner, SourceId, Uid};
@@ -95,6 +98,8 @@ pub struct Counts {
     pub late_attachments: u64,
     /// Attached objects whose subject never turned up.
     pub unclaimed_attachments: u64,
+    /// Objects whose uid an older object has.
+    pub shared_uids: u64,
     /// Runs that belong to no trace.
     pub unrelated: u64,
     /// Mappings that failed.
@@ -114,6 +119,7 @@ pub struct Index {
     settings: Settings,
     now: Time,
     subjects: HashMap<Uid, Box<Subject>>,
+    twins: Twins,
     texts: Texts,
     samples: Samples,
     by_source: BTreeMap<SourceId, BTreeSet<Uid>>,
@@ -149,6 +155,7 @@ impl Index {
             settings,
             now: Time::EPOCH,
             subjects: HashMap::new(),
+            twins: Twins::default(),
             texts: Texts::default(),
             samples: Samples::default(),
             by_source: BTreeMap::new(),
@@ -191,7 +198,7 @@ impl Index {
                         }
                         self.webhook_mapped(now, number, ticket.watch, outcome);
                         if !self.webhooks.contains_key(&number) {
-                            self.release_webhook(now, number);
+                            self.release_roots(now);
                         }
                     }
                 }
@@ -205,7 +212,8 @@ impl Index {
         std::mem::take(&mut self.effects)
     }
 
-    /// Exports what has ended and has a place in a trace without waiting any longer: for the shutdown.
+    /// Exports what has ended and has a place in a trace, as it was last mapped, without waiting any longer: for the
+    /// shutdown.
     pub fn drain(&mut self, now: Time) -> Vec<Effect> {
         let now = self.advance(now);
         let mut uids: Vec<Uid> = self.subjects.keys().cloned().collect();

@@ -101,14 +101,15 @@ impl Index {
         let is_newest = known
             .filter(|known| *known != uid)
             .and_then(|known| self.subjects.get(known))
-            .is_none_or(|known| {
-                (known.created, &known.reference.uid) < (subject.created, &reference.uid)
-            });
+            .is_none_or(|known| (known.created, &known.key) < (subject.created, &subject.key));
         let labels: Vec<Want> = self.names.labels(subject).collect();
         let mut wants = vec![
             Want::Uid(Uid::clone(uid)),
             Want::Name(name.0.clone(), name.1.clone(), Arc::clone(&name.2)),
         ];
+        if reference.uid != *uid {
+            wants.push(Want::Uid(Uid::clone(&reference.uid)));
+        }
         let place = (subject.created, Uid::clone(uid));
         if is_newest {
             self.names.by_name.insert(name, Uid::clone(uid));

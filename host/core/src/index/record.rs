@@ -24,13 +24,13 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Table {
-    /// An attached object; the subject's uid, a zero byte, and which one.
+    /// An attached object; what the index calls its subject, a zero byte, and which one.
     Attached = b'a',
     /// A git event; the trace key.
     Event = b'e',
     /// The owners of an object that no mapper watches; its uid.
     Lookup = b'l',
-    /// A subject; its uid.
+    /// A subject; what the index calls it, mostly its uid.
     Subject = b's',
     /// What numbers of watches and sources mean; one row.
     Catalog = b'c',
@@ -131,6 +131,8 @@ pub(super) struct OwnerRecord {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SubjectRecord {
+    /// What the index calls it, if that is not its uid.
+    pub(super) key: Option<Uid>,
     pub(super) reference: ReferenceRecord,
     pub(super) version: Option<u64>,
     pub(super) created: Option<u64>,
@@ -139,6 +141,7 @@ pub(super) struct SubjectRecord {
     pub(super) first_seen: u64,
     pub(super) deleted: bool,
     pub(super) sources: Vec<u32>,
+    pub(super) out_of_sight: Vec<u32>,
     pub(super) life: LifeRecord,
 }
 

@@ -169,7 +169,7 @@ impl Index {
             wants: BTreeSet::new(),
             fetch: Vec::new(),
         };
-        let uid = &subject.reference.uid;
+        let uid = &subject.key;
         let span_id = SpanId::of(uid, &sketch.run, "");
         let place = |trace_id, parent, depth| Place {
             own: SpanContext { trace_id, span_id },
@@ -285,7 +285,7 @@ impl Index {
 
     /// Where children of an object may hang, and under which of its spans; none while that is not known.
     pub(super) fn adopter(&self, subject: &Subject, key: &str, start: Time) -> Option<Adopter> {
-        let uid = &subject.reference.uid;
+        let uid = &subject.key;
         match &subject.life {
             Life::Unknown | Life::NotOurs => None,
             Life::Runs(runs) => {
@@ -376,7 +376,14 @@ impl Search<'_> {
         let mut owner = owner.clone();
         for _ in 0..CHAIN_LIMIT {
             self.wants.insert(Want::Uid(Uid::clone(&owner.uid)));
-            let owners = match self.index.subjects.get(&owner.uid) {
+            let namespace = self.subject.reference.namespace.as_ref();
+            let known = self
+                .index
+                .owner_of(&owner.uid, &owner.kind, namespace, &owner.name);
+            // Another one than that of the uid, if that is not the one that is meant.
+            self.wants
+                .extend(known.map(|known| Want::Uid(Uid::clone(&known.key))));
+            let owners = match known {
                 Some(subject) if !self.may_own(subject) => {
                     return Candidate::Missing(Missing {
                         // Not that one.
@@ -436,7 +443,7 @@ impl Search<'_> {
         let subject = match &missing.uid {
             Some(uid) => {
                 self.wants.insert(Want::Uid(Uid::clone(uid)));
-                self.index.subjects.get(uid).map(Box::as_ref)
+                self.index.owner_of(uid, &kind, namespace.as_ref(), &name)
             }
             None => {
                 let index = self.index;
@@ -499,9 +506,8 @@ impl Search<'_> {
 
     /// A candidate that is in the index.
     fn known(&mut self, subject: &Subject, span: &str) -> Candidate {
-        self.wants
-            .insert(Want::Uid(Uid::clone(&subject.reference.uid)));
-        let uid = &subject.reference.uid;
+        self.wants.insert(Want::Uid(Uid::clone(&subject.key)));
+        let uid = &subject.key;
         match self.circle(subject) {
             Some(true) => return Candidate::Circle,
             Some(false) => return Candidate::Placeless(Uid::clone(uid)),
@@ -536,11 +542,11 @@ impl Search<'_> {
     /// If so, whether that object is the one of them that starts the trace: the one with the least uid, so that
     /// each of them comes to the same answer.
     fn circle(&self, candidate: &Subject) -> Option<bool> {
-        let own = &self.subject.reference.uid;
+        let own = &self.subject.key;
         let mut subject = candidate;
         let mut least = own;
         for _ in 0..CHAIN_LIMIT {
-            let uid = &subject.reference.uid;
+            let uid = &subject.key;
             if uid == own {
                 return Some(least == own);
             }

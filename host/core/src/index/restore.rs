@@ -225,8 +225,19 @@ impl Index {
             self.samples.see(*watch, None, json);
         }
         let (labels, annotations) = self.texts.share_object(&mut object);
-        let uid = Uid::clone(&object.reference.uid);
-        let mut subject = Box::new(Subject::new(&object, now));
+        let uid = match record.key {
+            None => Uid::clone(&object.reference.uid),
+            Some(key) => {
+                self.note_twin(&object.reference.uid, &key);
+                key
+            }
+        };
+        let mut subject = Box::new(Subject::new(Uid::clone(&uid), &object, now));
+        for source in &record.out_of_sight {
+            if let Some(source) = numbers.sources.get(source) {
+                subject.lose_sight(*source);
+            }
+        }
         subject.first_seen = Time::from_nanoseconds(record.first_seen);
         subject.update(object, labels, annotations, &self.samples);
         subject.deleted = record.deleted;

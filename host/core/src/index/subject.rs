@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::attached::{AttachedKey, AttachedObject, AttachedObjects, SmallUid, Version};
+use super::hold::Unmapped;
 use super::packed::{Packed, Samples};
 use super::run::Run;
 use super::texts::Pairs;
 use crate::context::SpanContext;
 use crate::identity::SpanId;
 use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
-use crate::object::{Object, ObjectReference, Owner, Uid, WatchId};
+use crate::object::{Object, ObjectReference, Owner, SourceId, Uid, WatchId};
 use crate::time::Time;
 
 /// More attached objects of one subject are counted, not kept. A Pod of seven containers has about 40 Events; the
@@ -24,6 +25,8 @@ const OMITTED_LIMIT: usize = 16_384;
 /// An object of the cluster, from when it is first seen until it is forgotten.
 #[derive(Debug)]
 pub(super) struct Subject {
+    /// What the index calls it, and what its ids derive from: its uid, unless that is another one's.
+    pub(super) key: Uid,
     pub(super) reference: ObjectReference,
     pub(super) version: Version,
     pub(super) created: Option<Time>,
@@ -35,6 +38,8 @@ pub(super) struct Subject {
     /// Since when its parent is waited for.
     pub(super) waits_since: Time,
     pub(super) deleted: bool,
+    /// Sources that have told its end.
+    pub(super) out_of_sight: Vec<SourceId>,
     /// What each watch that wants the object reads of it; the first that claims it maps it.
     pub(super) inputs: Vec<(WatchId, Packed)>,
     pub(super) attached: AttachedObjects,
@@ -63,6 +68,8 @@ pub(super) struct MappingState {
     pub(super) in_flight: Option<(u64, WatchId)>,
     /// Revision of the last mapping that came back.
     pub(super) mapped: Option<u64>,
+    /// Which changes are not mapped.
+    pub(super) unmapped: Unmapped,
     /// When a mapping was last asked for.
     pub(super) asked_at: Option<Time>,
 }
@@ -128,8 +135,9 @@ pub(super) struct Adopter {
 }
 
 impl Subject {
-    pub(super) fn new(object: &Object, now: Time) -> Self {
+    pub(super) fn new(key: Uid, object: &Object, now: Time) -> Self {
         Self {
+            key,
             reference: object.reference.clone(),
             version: Version::default(),
             created: None,
@@ -139,6 +147,7 @@ impl Subject {
             first_seen: now,
             waits_since: now,
             deleted: false,
+            out_of_sight: Vec::new(),
             inputs: Vec::new(),
             attached: AttachedObjects::default(),
             omitted: BTreeSet::new(),
@@ -147,6 +156,20 @@ impl Subject {
             waits_for: Box::default(),
             annotated: None,
         }
+    }
+
+    /// Forgets what came of it under another key.
+    pub(super) fn begin_anew(&mut self, key: Uid) {
+        self.key = key;
+        self.mapping = MappingState {
+            revision: self.mapping.revision,
+            own_change: self.mapping.own_change,
+            unmapped: self.mapping.unmapped,
+            ..MappingState::default()
+        };
+        self.life = Life::Unknown;
+        self.waits_for = Box::default();
+        self.annotated = None;
     }
 
     /// Whether no newer version of the object is known than this.
@@ -211,9 +234,21 @@ impl Subject {
         true
     }
 
-    /// The object is gone, which all mappers are told.
-    pub(super) fn delete(&mut self) {
-        self.deleted = true;
+    /// A source has told the object's end.
+    pub(super) fn lose_sight(&mut self, source: SourceId) {
+        if self.is_seen(source) {
+            self.out_of_sight.push(source);
+        }
+    }
+
+    /// Whether a source has not told the object's end.
+    pub(super) fn is_seen(&self, source: SourceId) -> bool {
+        !self.out_of_sight.contains(&source)
+    }
+
+    /// The object is gone, or is not after all, which all mappers are told.
+    pub(super) fn set_deleted(&mut self, deleted: bool) {
+        self.deleted = deleted;
         if let Some((first, _)) = self.inputs.first() {
             self.change_input(*first);
         }

@@ -10,7 +10,9 @@ use lighthouse_telemetry_core::index::{
     Settings, SubjectId,
 };
 use lighthouse_telemetry_core::mapping::{Outcome, Subject};
-use lighthouse_telemetry_core::object::{Object, Owner, SourceId, SubjectName, Uid};
+use lighthouse_telemetry_core::object::{
+    Object, ObjectReference, Owner, SourceId, SubjectName, Uid,
+};
 use lighthouse_telemetry_core::span::Span;
 use lighthouse_telemetry_core::time::Time;
 use serde_json::Value;
@@ -295,6 +297,7 @@ impl Answer {
 #[derive(Default)]
 struct Given {
     names: BTreeSet<SubjectName>,
+    by_uid: BTreeMap<Uid, Vec<ObjectReference>>,
 }
 
 impl Given {
@@ -305,9 +308,8 @@ impl Given {
                 continue;
             }
             let reference = &object.reference;
-            given
-                .names
-                .insert(SubjectName::Uid(Uid::clone(&reference.uid)));
+            let twins = given.by_uid.entry(Uid::clone(&reference.uid));
+            twins.or_default().push(reference.clone());
             given.names.insert(SubjectName::Name(
                 reference.kind.clone(),
                 reference.namespace.clone(),
@@ -318,7 +320,15 @@ impl Given {
     }
 
     fn has(&self, name: &SubjectName) -> bool {
-        self.names.contains(name)
+        match name {
+            SubjectName::Uid(mention) => self
+                .by_uid
+                .get(&mention.uid)
+                .into_iter()
+                .flatten()
+                .any(|reference| mention.agrees_with(reference)),
+            SubjectName::Name(..) => self.names.contains(name),
+        }
     }
 }
 

@@ -278,6 +278,21 @@ fn a_run_goes_through_its_states() {
 }
 
 #[test]
+fn a_run_that_does_not_say_how_it_ended_has_an_unknown_result() {
+    for conditions in [
+        json!([]),
+        condition("Unknown", "Running", "Tasks Completed: 1", 60),
+    ] {
+        let mut run = succeeded();
+        run["status"]["conditions"] = conditions;
+        let tree = tree(&run);
+        assert!(tree.main.end.is_some());
+        assert_eq!(text(&tree.main, "cicd.pipeline.result"), Some("unknown"));
+        assert_eq!(tree.main.status, SpanStatus::Unset);
+    }
+}
+
+#[test]
 fn a_run_that_is_deleted_ends_when_it_was_last_heard_of() {
     let mut run = succeeded();
     run["status"]["completionTime"] = json!(null);

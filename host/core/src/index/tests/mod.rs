@@ -4,6 +4,8 @@ mod confluence;
 mod lifecycle;
 mod marks;
 mod properties;
+mod selectors;
+mod twins;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

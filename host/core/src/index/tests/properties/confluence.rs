@@ -1,7 +1,7 @@
 //! The exported spans are a function of what happened, not of the order in which it became known.
 
 use super::pipeline::Pipeline;
-use super::schedule::play;
+use super::schedule::{play, play_and_drain};
 use super::story::Story;
 use super::*;
 
@@ -58,6 +58,23 @@ impl Case {
         }
         differences.sort_by_key(|text| text[11..].to_owned());
         Err(differences.join("\n"))
+    }
+}
+
+impl Case {
+    /// Plays a schedule up to a shutdown; fails if it exports anything that is not in the reference to the byte.
+    pub(super) fn drain(&self, tape: &[u16]) -> Result<(), String> {
+        let exported = exported(&[play_and_drain(&self.story, tape)])?;
+        for (id, span) in &exported {
+            if self.expected.get(id) != Some(span) {
+                let expected = self.expected.get(id);
+                return Err(format!(
+                    "in order:  {expected:?}
+at the end: {span}"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

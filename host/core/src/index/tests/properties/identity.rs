@@ -53,10 +53,10 @@ pub(super) fn violations(story: &Story, spans: &[Span]) -> Vec<String> {
     for thing in &story.things {
         derived.extend(ids(
             story,
-            &thing.uid,
+            &thing.identity,
             thing.versions.iter().map(|version| &version.value),
         ));
-        let Some(span) = by_id.get(&hexadecimal_span(&thing.uid, "", "")) else {
+        let Some(span) = by_id.get(&hexadecimal_span(&thing.identity, "", "")) else {
             if thing.sure && thing.ends {
                 violations.push(format!("{} was not exported", thing.uid));
             }
@@ -102,20 +102,25 @@ pub(super) fn violations(story: &Story, spans: &[Span]) -> Vec<String> {
 }
 
 /// All ids that spans of an object can have.
-fn ids<'a>(story: &Story, uid: &str, versions: impl Iterator<Item = &'a Value>) -> Vec<String> {
+fn ids<'a>(
+    story: &Story,
+    identity: &str,
+    versions: impl Iterator<Item = &'a Value>,
+) -> Vec<String> {
     let attached: Vec<String> = story
         .things
         .iter()
         .map(|thing| thing.uid.to_string())
         .collect();
-    let mut ids = vec![hexadecimal_span(uid, "", "")];
+    let uid = identity.split(':').next().unwrap_or_default();
+    let mut ids = vec![hexadecimal_span(identity, "", "")];
     for value in versions {
         let spec: Option<Spec> = serde_json::from_value(value["spec"].clone()).ok();
         for run in spec.into_iter().flat_map(|spec| spec.runs) {
-            ids.push(hexadecimal_span(uid, &run.run, ""));
+            ids.push(hexadecimal_span(identity, &run.run, ""));
             let keys = run.children.iter().map(|child| &child.key);
             let keys = keys.chain(attached.iter().filter(|other| other.starts_with(uid)));
-            ids.extend(keys.map(|key| hexadecimal_span(uid, &run.run, key)));
+            ids.extend(keys.map(|key| hexadecimal_span(identity, &run.run, key)));
         }
     }
     ids

@@ -46,6 +46,17 @@ proptest! {
     }
 
     #[test]
+    fn a_shutdown_exports_nothing_but_what_would_have_been_exported(
+        pipeline in pipeline::pipeline(),
+        tapes in prop::collection::vec(tape(), 4),
+    ) {
+        let case = Case::of(&pipeline).map_err(TestCaseError::fail)?;
+        for tape in &tapes {
+            case.drain(tape).map_err(TestCaseError::fail)?;
+        }
+    }
+
+    #[test]
     fn events_are_neither_merged_nor_split_and_traces_are_well_formed(
         pipeline in pipeline::pipeline(),
     ) {

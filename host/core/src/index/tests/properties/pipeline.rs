@@ -135,6 +135,8 @@ pub(super) enum Stray {
     Reconciler(Vec<bool>, Vec<(u8, Life)>, Life),
     /// A Pod whose owners lead to nobody.
     OfNobody(u8, Life),
+    /// Objects of one uid, by their kinds and ages, each with a Pod of its own. All are deleted, or none.
+    Twins(bool, Vec<(u8, u8, Life)>),
 }
 
 fn life() -> impl Strategy<Value = Life> {
@@ -245,6 +247,8 @@ fn stray() -> impl Strategy<Value = Stray> {
         )
             .prop_map(|(runs, pods, life)| Stray::Reconciler(runs, pods, life)),
         (0..2u8, life()).prop_map(|(owners, life)| Stray::OfNobody(owners, life)),
+        (any::<bool>(), vec((0..3u8, 0..3u8, life()), 2..4))
+            .prop_map(|(deleted, twins)| Stray::Twins(deleted, twins)),
     ]
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::mapper::map;
 use super::story::Story;
 use super::*;
+use crate::index::ATTACHED_INTERVAL;
 use crate::object::Uid;
 
 /// All that ends must be told within this time: a little less than the settle window.
@@ -66,7 +67,8 @@ enum Item {
 struct Player<'a, 'b> {
     story: &'a Story,
     tape: Tape<'b>,
-    numbers: HashMap<Uid, usize>,
+    /// Of things, by uid, kind and name.
+    numbers: HashMap<(Uid, Arc<str>, Arc<str>), usize>,
     index: Index,
     now: Time,
     wake_at: Option<Time>,
@@ -105,31 +107,8 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
     let mut tape = Tape::new(tape);
     let unreliable = tape.once_in(2);
     let late = unreliable && tape.once_in(2);
-    let feeds_back = tape.once_in(2);
-    let slow = tape.once_in(2);
-    let numbers = story.things.iter().zip(0..);
-    let mut player = Player {
-        story,
-        tape,
-        numbers: numbers
-            .map(|(thing, number)| (Uid::clone(&thing.uid), number))
-            .collect(),
-        index: Index::new(Arc::clone(&story.catalog), Settings::default()),
-        now: at(200),
-        wake_at: None,
-        unreliable,
-        feeds_back,
-        mappings: Vec::new(),
-        lookups: Vec::new(),
-        patched: HashMap::new(),
-        inherited: HashMap::new(),
-        to_tell: Vec::new(),
-        restarts: 0,
-        exported: vec![Vec::new()],
-        kept: Kept::default(),
-    };
-    player.index.keep_journal();
-    if slow {
+    let mut player = Player::new(story, tape, unreliable);
+    if player.tape.once_in(2) {
         player.tell_what_is_under_way();
     }
     player.tell_all(late);
@@ -138,6 +117,59 @@ pub(super) fn play(story: &Story, tape: &[u16]) -> Vec<Vec<Span>> {
     player.answer_all();
     player.pass(AFTER_ALL);
     player.exported
+}
+
+/// Plays a story until all is told and mapped, and shuts down some time later; gives what the index exported until then and
+/// at the end.
+pub(super) fn play_and_drain(story: &Story, tape: &[u16]) -> Vec<Span> {
+    let mut tape = Tape::new(tape);
+    let unreliable = tape.once_in(2);
+    let mut player = Player::new(story, tape, unreliable);
+    player.tell_all(false);
+    player.unreliable = false;
+    player.answer_all();
+    let pause = player.tape.draw(20_000);
+    player.pass(ATTACHED_INTERVAL + Duration::from_millis(pause as u64));
+    for effect in player.index.drain(player.now) {
+        player.carry_out(effect, &mut VecDeque::new());
+    }
+    player.exported.pop().unwrap_or_default()
+}
+
+fn who(reference: &ObjectReference) -> (Uid, Arc<str>, Arc<str>) {
+    let ObjectReference {
+        uid, kind, name, ..
+    } = reference;
+    (Uid::clone(uid), Arc::clone(&kind.kind), Arc::clone(name))
+}
+
+impl<'a, 'b> Player<'a, 'b> {
+    fn new(story: &'a Story, mut tape: Tape<'b>, unreliable: bool) -> Self {
+        let feeds_back = tape.once_in(2);
+        let numbers = story.things.iter().zip(0..);
+        let mut index = Index::new(Arc::clone(&story.catalog), Settings::default());
+        index.keep_journal();
+        Self {
+            story,
+            tape,
+            numbers: numbers
+                .map(|(thing, number)| (who(&thing.versions[0].object.reference), number))
+                .collect(),
+            index,
+            now: at(200),
+            wake_at: None,
+            unreliable,
+            feeds_back,
+            mappings: Vec::new(),
+            lookups: Vec::new(),
+            patched: HashMap::new(),
+            inherited: HashMap::new(),
+            to_tell: Vec::new(),
+            restarts: 0,
+            exported: vec![Vec::new()],
+            kept: Kept::default(),
+        }
+    }
 }
 
 impl Player<'_, '_> {
@@ -355,12 +387,13 @@ impl Player<'_, '_> {
                 }
             }
             Effect::Annotate(annotate) => {
-                let uid = Uid::clone(&annotate.object.uid);
+                let object = who(&annotate.object);
+                let uid = annotate.object.uid;
                 if !self.feeds_back {
                     facts.push_back(Fact::Annotated(uid, Annotated::Impossible));
                     return;
                 }
-                let number = self.numbers[&uid];
+                let number = self.numbers[&object];
                 let (patched, times) = self.patched.entry(number).or_default();
                 patched.extend(annotate.annotations);
                 *times += 1;

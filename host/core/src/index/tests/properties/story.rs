@@ -27,6 +27,8 @@ pub(super) struct Story {
 #[derive(Debug)]
 pub(super) struct Thing {
     pub(super) uid: Arc<str>,
+    /// What its ids derive from.
+    pub(super) identity: String,
     pub(super) source: SourceId,
     pub(super) versions: Vec<Version>,
     /// It is gone in the end.
@@ -51,12 +53,25 @@ pub(super) struct Version {
     pub(super) open: bool,
 }
 
+/// How one of several objects of a uid differs from the others.
+#[derive(Clone, Debug)]
+pub(super) struct Twin {
+    pub(super) name: String,
+    /// Seconds.
+    pub(super) created: u64,
+    pub(super) identity: String,
+}
+
 /// An object that is about to be told of.
 #[derive(Default)]
 pub(super) struct Draft<'a> {
     pub(super) kind: &'a str,
     pub(super) uid: String,
+    /// If it is one of several objects of its uid.
+    pub(super) twin: Option<Twin>,
     pub(super) owner: Option<(&'a str, &'a str)>,
+    /// If that is not its uid.
+    pub(super) owner_name: Option<String>,
     pub(super) late_owner: bool,
     pub(super) late_label: bool,
     pub(super) annotations: Vec<(&'a str, String)>,
@@ -357,14 +372,21 @@ impl Story {
         self.tell_versions("Note", uid, values.map(|value| (value, true)).collect());
     }
 
-    fn events_of(&mut self, uid: &str, events: &[u8]) {
+    fn events_of(&mut self, involved: &Value, events: &[u8]) {
+        let text = |key: &str| involved[key].as_str().unwrap();
+        let (uid, name) = (text("uid"), text("name"));
         for (place, versions) in events.iter().enumerate() {
-            let event_uid = format!("{uid}e{place}");
+            let event_uid = if uid == name {
+                format!("{uid}e{place}")
+            } else {
+                format!("{uid}-{name}e{place}")
+            };
             // The third says again what the first said.
             let values = [0, 1, 0].iter().take(usize::from(*versions)).map(|count| {
                 // Some are later than their object.
                 let mut value = event(&event_uid, uid, 5 + count + 150 * place as u64);
                 value["count"] = (count + 1).into();
+                value["involvedObject"] = involved.clone();
                 (value, true)
             });
             self.tell_versions("Event", &event_uid, values.collect());
@@ -392,6 +414,13 @@ impl Story {
                 if is_last || !draft.late_label {
                     value["metadata"]["labels"] = json!({LABEL: draft.uid});
                 }
+                if let Some(name) = &draft.owner_name {
+                    value["metadata"]["ownerReferences"][0]["name"] = name.clone().into();
+                }
+                if let Some(twin) = &draft.twin {
+                    value["metadata"]["name"] = twin.name.clone().into();
+                    value["metadata"]["creationTimestamp"] = at(twin.created).to_string().into();
+                }
                 for (key, text) in &draft.annotations {
                     value["metadata"]["annotations"][key] = text.clone().into();
                 }
@@ -412,7 +441,16 @@ impl Story {
         thing.events = events;
         thing.sure = draft.sure && parent_is_sure && is_told;
         thing.ends = life.ends || life.deleted;
-        self.events_of(&draft.uid, &life.events);
+        if let Some(twin) = draft.twin {
+            thing.identity = twin.identity;
+        }
+        let involved = &thing.versions[0].value;
+        let metadata = &involved["metadata"];
+        let involved = json!({
+            "apiVersion": involved["apiVersion"], "kind": involved["kind"], "uid": metadata["uid"],
+            "namespace": metadata["namespace"], "name": metadata["name"],
+        });
+        self.events_of(&involved, &life.events);
         number
     }
 
@@ -430,6 +468,7 @@ impl Story {
         });
         let thing = Thing {
             uid: uid.into(),
+            identity: uid.to_owned(),
             source,
             versions: versions.collect(),
             deleted: false,

@@ -2,7 +2,7 @@
 
 use super::mapper::{Candidate, RunSpec, Spec};
 use super::pipeline::{Life, Stray};
-use super::story::{Draft, Story, once};
+use super::story::{Draft, Story, Twin, once};
 
 impl Story {
     pub(super) fn stray(&mut self, number: usize, stray: &Stray) {
@@ -80,6 +80,7 @@ impl Story {
                     self.pod(&pod, Some(("Task", &uid)), None, start, "part", life);
                 }
             }
+            Stray::Twins(deleted, twins) => self.twins(&format!("s{number}t"), *deleted, twins),
             Stray::OfNobody(owners, life) => {
                 let uid = format!("s{number}p");
                 let owner = self.owners(&uid, *owners, None);
@@ -87,6 +88,68 @@ impl Story {
                 self.pod(&uid, owner, None, 4, "", life);
             }
         }
+    }
+
+    fn twins(&mut self, uid: &str, deleted: bool, twins: &[(u8, u8, Life)]) {
+        let kind = |kind: u8| ["Run", "Task", "Pod"][usize::from(kind)];
+        let group = |kind: u8| if kind == 2 { "" } else { "test" };
+        let first = (0..)
+            .zip(twins)
+            .map(|(place, (of, age, _))| (age, group(*of), kind(*of), place))
+            .min();
+        for (place, (of, age, life)) in twins.iter().enumerate() {
+            let name = format!("twin{place}");
+            let is_first = first.is_some_and(|(_, _, _, first)| first == place);
+            let identity = if is_first {
+                uid.to_owned()
+            } else {
+                format!("{uid}:{}:{}:jx:{name}", group(*of), kind(*of))
+            };
+            let life = Life {
+                deleted,
+                ..life.clone()
+            };
+            self.tell(
+                Draft {
+                    kind: kind(*of),
+                    uid: uid.to_owned(),
+                    twin: Some(Twin {
+                        name: name.clone(),
+                        created: u64::from(*age),
+                        identity,
+                    }),
+                    spec: Spec {
+                        safe: true,
+                        parents: vec![Candidate::Root],
+                        runs: vec![once(4, 60, &[("part", 4)])],
+                        ..Spec::default()
+                    },
+                    ..Draft::default()
+                },
+                &life,
+            );
+            self.pod_of_twin(&format!("{uid}-pod{place}"), kind(*of), uid, name, &life);
+        }
+    }
+
+    fn pod_of_twin(&mut self, uid: &str, kind: &str, owner: &str, name: String, life: &Life) {
+        self.tell(
+            Draft {
+                kind: "Pod",
+                uid: uid.to_owned(),
+                owner: Some((kind, owner)),
+                owner_name: Some(name),
+                spec: Spec {
+                    parents: vec![Candidate::Owner {
+                        span: "part".to_owned(),
+                    }],
+                    runs: vec![once(5, 50, &[])],
+                    ..Spec::default()
+                },
+                ..Draft::default()
+            },
+            life,
+        );
     }
 
     fn orphan_by_name(&mut self, uid: String, parent: &str, life: &Life) {
