@@ -51,6 +51,8 @@ struct Shared {
     revisions: tokio::sync::watch::Sender<u64>,
     /// How often the watches were dropped; ends them.
     dropped: tokio::sync::watch::Sender<u64>,
+    /// How often the watches were silenced.
+    silenced: tokio::sync::watch::Sender<u64>,
 }
 
 impl Shared {
@@ -93,6 +95,7 @@ impl Server {
         let shared = Arc::new(Shared {
             revisions: tokio::sync::watch::Sender::new(store.revision()),
             dropped: tokio::sync::watch::Sender::new(0),
+            silenced: tokio::sync::watch::Sender::new(0),
             store: Mutex::new(store),
             faults: Mutex::default(),
         });
@@ -189,6 +192,11 @@ impl Server {
     /// Ends all watches there are, as a server that restarts.
     pub fn drop_watches(&self) {
         self.shared.dropped.send_modify(|times| *times += 1);
+    }
+
+    /// All watches there are stay open and say nothing any more, as if the network had lost them.
+    pub fn silence_watches(&self) {
+        self.shared.silenced.send_modify(|times| *times += 1);
     }
 
     /// From now on some requests meet a fault.
