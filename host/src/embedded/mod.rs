@@ -117,7 +117,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// A client for it, as a program in a cluster has one.
+    /// A client for it, as the plugin has one: that does not try again by itself.
     ///
     /// # Errors
     /// If the client cannot be made, such as without a provider of cryptography.
@@ -125,7 +125,9 @@ impl Server {
         let url = format!("http://{}/", self.address)
             .parse()
             .map_err(|error| kube::Error::Service(Box::new(error)))?;
-        kube::Client::try_from(kube::Config::new(url))
+        let mut config = kube::Config::new(url);
+        config.default_retry = false;
+        kube::Client::try_from(config)
     }
 
     /// Creates or replaces an object, as its controller would; labels and annotations that clients set stay. A
