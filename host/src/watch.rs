@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use futures::stream::SelectAll;
 use futures::{Stream, StreamExt};
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher::{self, Event};
-use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::catalog::{Catalog, ObjectError};
 use lighthouse_telemetry_core::description::ObjectSource;
 use lighthouse_telemetry_core::index::Fact;
-use lighthouse_telemetry_core::object::{GroupKind, SourceId, Uid};
+use lighthouse_telemetry_core::object::{GroupKind, Object, SourceId, Uid};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -141,6 +142,28 @@ pub fn start(room: &Room, stop: &CancellationToken) -> JoinSet<()> {
         });
     }
     tasks
+}
+
+/// An object of a watch as the index takes it.
+fn usable(
+    mut raw: Raw,
+    resource: &ApiResource,
+    catalog: &Catalog,
+    source: SourceId,
+) -> Result<Object, ObjectError> {
+    raw.complete(resource);
+    catalog.object(source, raw.value())
+}
+
+/// An object from the text in which the API server sends it to a watch of this source; none if it cannot be used. For
+/// those who try what no API server sends.
+#[must_use]
+pub fn decode(text: &[u8], catalog: &Catalog, source: SourceId) -> Option<Object> {
+    let raw: Raw = serde_json::from_slice(text).ok()?;
+    let (_, wanted) = catalog.sources().find(|(id, _)| *id == source)?;
+    let version = wanted.versions.first().map_or("v1", String::as_str);
+    let kind = GroupVersionKind::gvk(&wanted.group, version, &wanted.kind);
+    usable(raw, &ApiResource::from_gvk(&kind), catalog, source).ok()
 }
 
 fn kind_of(source: &ObjectSource) -> GroupKind {
@@ -363,13 +386,8 @@ impl Task {
         self.send(Fact::Applied(self.id, Box::new(object))).await
     }
 
-    fn object(
-        &mut self,
-        mut raw: Raw,
-        served: &Served,
-    ) -> Option<lighthouse_telemetry_core::object::Object> {
-        raw.complete(&served.resource);
-        match self.room.catalog.object(self.id, raw.value()) {
+    fn object(&mut self, raw: Raw, served: &Served) -> Option<Object> {
+        match usable(raw, &served.resource, &self.room.catalog, self.id) {
             Ok(object) => Some(object),
             Err(error) => {
                 self.count("unusable");

@@ -89,7 +89,7 @@ pub struct Access<'a> {
     pub kubeconfig: &'a Path,
 }
 
-/// As [`play_disturbed`], and before each step something else may be done.
+/// As [`play_disturbed`], and before each step something else may be done, if the process is not killed.
 ///
 /// # Errors
 /// As [`play_disturbed`]; also if that fails.
@@ -134,7 +134,10 @@ pub async fn play_with(
 
     let mut windows = Vec::new();
     for (place, step) in steps.iter().enumerate().skip(before) {
-        before_step(place, host.process().await?).await?;
+        // Who kills the process starts it again as well.
+        if kills.count == 0 {
+            before_step(place, host.process().await?).await?;
+        }
         let (earlier, _) = steps.split_at(place);
         if earlier.last().is_some_and(|last| is_pause(last, step)) {
             let receipts: Vec<Time> = windows.iter().map(|(sent, _)| *sent).collect();

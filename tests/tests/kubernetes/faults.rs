@@ -162,13 +162,6 @@ async fn taken_and_given_back(ground: &Ground) -> Result<()> {
         kubeconfig: &kubeconfig,
     };
     let (binary, mappers) = (&ground.binary, &ground.mappers);
-    let play = real::play_with(
-        scenario,
-        access,
-        binary,
-        mappers,
-        Kills::NONE,
-        before_step,
-    );
+    let play = real::play_with(scenario, access, binary, mappers, Kills::NONE, before_step);
     compare(&play.await?).map_err(|difference| anyhow!(difference))
 }

@@ -23,9 +23,8 @@ mod kills;
 mod processes;
 
 /// A test that is no scenario.
-type Test = for<'ground> fn(
-    &'ground Ground,
-) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'ground>>;
+type Test =
+    for<'ground> fn(&'ground Ground) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'ground>>;
 
 /// What the tests share.
 struct Ground {
