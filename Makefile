@@ -11,6 +11,8 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 # The guests have a workspace of their own, built natively for their tests.
 GUESTS = --manifest-path mappers/Cargo.toml --target-dir $(TARGET_DIR)/mappers-native
 DENY_VERSION = 0.20.2
+FUZZ_VERSION = 0.13.2
+FUZZ_SECONDS ?= 600
 
 .PHONY: help
 help: ## What there is
@@ -34,6 +36,21 @@ test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built o
 .PHONY: soak
 soak: ## A million random schedules of the index; SOAK_SCHEDULES and SOAK_SEED say how many and which
 	$(CARGO) test --locked --workspace --lib index::tests::properties::soak -- --ignored --nocapture
+
+# Fuzzing wants instrumentation that a stable compiler has and does not offer. What is found new is kept beside the build;
+# the corpora in fuzz/ are what it starts from, and the tests replay them.
+.PHONY: fuzz
+fuzz: $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz ## Each fuzz target for FUZZ_SECONDS (10 minutes)
+	@for target in $$(ls fuzz/corpus); do \
+	  found=$(TARGET_DIR)/fuzz/corpus/$$target; \
+	  mkdir -p "$$found"; \
+	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(TARGET_DIR)/fuzz $< run --fuzz-dir fuzz --sanitizer none --codegen-units 16 "$$target" \
+	    "$$found" "$(CURDIR)/fuzz/corpus/$$target" -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -print_final_stats=1; \
+	done
+
+$(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz:
+	$(CARGO) install cargo-fuzz --locked --version $(FUZZ_VERSION) --root $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)
 
 .PHONY: bench
 bench: ## Speed and size against their targets

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 pub use self::state::StateOptions;
-use crate::run;
+use crate::{patch, run, watch};
 
 /// The process cannot start as asked.
 #[derive(Debug, Error)]
@@ -182,16 +182,18 @@ impl Options {
     /// If there is no key, or no way to read it.
     pub fn settings(&self) -> Result<run::Settings, ConfigError> {
         Ok(run::Settings {
-            namespaces: if self.all_namespaces {
-                Namespaces::All
-            } else {
-                Namespaces::only(self.namespace.iter().cloned())
-            },
+            watch: watch::Settings::of(
+                if self.all_namespaces {
+                    Namespaces::All
+                } else {
+                    Namespaces::only(self.namespace.iter().cloned())
+                },
+                Some(self.resync_interval).filter(|interval| !interval.is_zero()),
+            ),
             webhooks: self.listen_addr.clone(),
             admin: self.admin_addr.clone(),
             verification: self.verification()?,
-            resync_interval: Some(self.resync_interval).filter(|interval| !interval.is_zero()),
-            patches_per_second: self.patches_per_second,
+            patches: patch::Settings::at(self.patches_per_second),
             index: index::Settings {
                 settle: self.settle,
                 orphan_deadline: self.orphan_deadline,
@@ -446,10 +448,16 @@ mod tests {
     fn defaults_are_the_documented_ones() {
         let options = parse(&["--lighthouse-hmac-key", "token"]).expect("options");
         let settings = options.settings().expect("settings");
-        assert_eq!(settings.namespaces, Namespaces::Only(vec!["jx".to_owned()]));
+        assert_eq!(
+            settings.watch.namespaces,
+            Namespaces::Only(vec!["jx".to_owned()])
+        );
         assert_eq!(settings.webhooks.to_string(), ":8080");
         assert_eq!(settings.index, index::Settings::default());
-        assert_eq!(settings.resync_interval, Some(Duration::from_secs(3_600)));
+        assert_eq!(
+            settings.watch.resync_interval,
+            Some(Duration::from_secs(3_600))
+        );
         let Verification::Key(key) = settings.verification else {
             panic!("webhooks are verified by default");
         };
@@ -460,7 +468,7 @@ mod tests {
     fn namespaces_add_up_and_exclude_all() {
         let namespaces = |arguments: &[&str]| {
             parse(&[&["--insecure-webhooks"], arguments].concat())
-                .map(|options| options.settings().expect("settings").namespaces)
+                .map(|options| options.settings().expect("settings").watch.namespaces)
         };
         assert_eq!(
             namespaces(&["--namespace", "a", "--namespace=b,a"]),

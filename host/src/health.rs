@@ -6,15 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use lighthouse_telemetry_core::object::SourceId;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::Instant;
-
-/// A request that failed is retried within half a minute. A failure that was not repeated for this long is over.
-const FAILURE_IS_OVER: Duration = Duration::from_secs(90);
 
 /// How a watch is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,21 +64,6 @@ struct Entry {
     state: State,
     /// Whether it has listed once, or was found to be impossible.
     settled: bool,
-    changed: Instant,
-}
-
-impl Entry {
-    /// A watch that goes on after a failure says nothing until something changes.
-    fn current(&self) -> &State {
-        self.after(self.changed.elapsed())
-    }
-
-    fn after(&self, silence: Duration) -> &State {
-        match &self.state {
-            State::Failing(_) if self.settled && silence > FAILURE_IS_OVER => &State::Listed,
-            state => state,
-        }
-    }
 }
 
 /// How all watches are doing. Clones share it.
@@ -113,7 +93,6 @@ impl Watches {
                 kind,
                 state: State::Starting,
                 settled: false,
-                changed: Instant::now(),
             };
             (name, entry)
         }));
@@ -136,7 +115,6 @@ impl Watches {
         let settled_now = settles && !entry.settled;
         entry.settled |= settles;
         entry.state = state;
-        entry.changed = Instant::now();
         let ready = entries.values().all(|entry| entry.settled);
         drop(entries);
         if settled_now {
@@ -177,7 +155,7 @@ impl Watches {
         let mut counts = BTreeMap::new();
         for entry in self.entries().values() {
             *counts
-                .entry((entry.kind.clone(), entry.current().name()))
+                .entry((entry.kind.clone(), entry.state.name()))
                 .or_default() += 1;
         }
         counts
@@ -191,13 +169,13 @@ impl Watches {
         let ready = *self.ready.borrow();
         let troubles: Vec<Value> = entries
             .iter()
-            .filter(|(_, entry)| *entry.current() != State::Listed)
+            .filter(|(_, entry)| entry.state != State::Listed)
             .map(|(name, entry)| {
                 json!({
                     "kind": entry.kind,
                     "namespace": name.namespace,
-                    "state": entry.current().name(),
-                    "detail": entry.current().detail(),
+                    "state": entry.state.name(),
+                    "detail": entry.state.detail(),
                 })
             })
             .collect();
@@ -287,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_does_not_repeat_is_over_and_readiness_stays() {
+    fn readiness_stays_and_a_failure_is_said_until_it_is_over() {
         let watches = watches();
         for name in [name(0, "a"), name(0, "b"), name(1, "a")] {
             watches.set(&name, State::Listed);
@@ -296,21 +274,9 @@ mod tests {
         let (ready, report) = watches.report();
         assert!(ready);
         assert_eq!(report["listed"], 2);
-        let entries = watches.entries();
-        let entry = &entries[&name(0, "a")];
-        assert_eq!(entry.after(FAILURE_IS_OVER).name(), "failing");
-        let later = FAILURE_IS_OVER + Duration::from_secs(1);
-        assert_eq!(entry.after(later), &State::Listed);
-    }
-
-    #[test]
-    fn one_that_never_listed_does_not_recover_by_silence() {
-        let watches = watches();
-        watches.set(&name(0, "a"), State::Failing("refused".to_owned()));
-        let entries = watches.entries();
-        assert_eq!(
-            entries[&name(0, "a")].after(Duration::MAX).name(),
-            "failing"
-        );
+        assert_eq!(watches.count()[&("Pod".to_owned(), "failing")], 1);
+        watches.set(&name(0, "a"), State::Listed);
+        assert_eq!(watches.report().1["listed"], 3);
+        assert!(!watches.count().contains_key(&("Pod".to_owned(), "failing")));
     }
 }

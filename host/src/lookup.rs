@@ -26,10 +26,10 @@ pub struct Settings {
     pub capacity: usize,
     /// For one request.
     pub timeout: Duration,
-    /// How often a request is sent that gets no answer.
-    pub attempts: u32,
-    /// Between two attempts; doubles with each.
+    /// Between two attempts; doubles with each, up to half a minute.
     pub pause: Duration,
+    /// What got no answer for so long is answered with *unknown*: who waits for it does not do so any longer.
+    pub give_up: Duration,
     /// How long an answer is remembered.
     pub remember: Duration,
 }
@@ -40,12 +40,15 @@ impl Default for Settings {
             concurrency: 4,
             capacity: 10_000,
             timeout: Duration::from_secs(10),
-            attempts: 3,
             pause: Duration::from_secs(1),
+            give_up: Duration::from_secs(600),
             remember: Duration::from_secs(60),
         }
     }
 }
+
+/// Longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// So many answers are remembered.
 const MEMORY: usize = 10_000;
@@ -67,6 +70,8 @@ struct Room {
     metrics: Metrics,
     /// Kinds for which the missing permission was reported.
     reported: Mutex<BTreeSet<GroupKind>>,
+    /// Kinds that could be looked up before: if one may not be any more, it may be again.
+    allowed: Mutex<BTreeSet<GroupKind>>,
 }
 
 impl std::fmt::Debug for Room {
@@ -103,6 +108,7 @@ impl Lookups {
                 results,
                 metrics,
                 reported: Mutex::default(),
+                allowed: Mutex::default(),
             }),
             stop: CancellationToken::new(),
         }
@@ -154,8 +160,9 @@ impl Lookups {
 
 impl Room {
     async fn fetch(&self, object: &ObjectReference) -> Fetched {
+        let since = Instant::now();
         let mut pause = self.settings.pause;
-        for attempt in 1..=self.settings.attempts {
+        loop {
             // The semaphore is never closed. A pause does not keep others waiting.
             let permit = self.requests.acquire().await;
             let outcome = self.attempt(object).await;
@@ -167,13 +174,14 @@ impl Room {
                 }
                 Attempt::Failed(reason) => {
                     self.metrics.lookup("failed");
-                    tracing::debug!(kind = %object.kind.kind, attempt, "a look-up failed: {reason}");
+                    tracing::debug!(kind = %object.kind.kind, "a look-up failed: {reason}");
                 }
             }
-            if attempt < self.settings.attempts {
-                tokio::time::sleep(pause).await;
-                pause = pause.saturating_mul(2);
+            if since.elapsed() + pause > self.settings.give_up {
+                break;
             }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }
         self.metrics.lookup("unknown");
         Fetched::Unknown
@@ -192,6 +200,9 @@ impl Room {
             let api = served.api::<DynamicObject>(self.kinds.client(), object.namespace.as_deref());
             match api.get_metadata(&object.name).await {
                 Ok(found) if found.metadata.uid.as_deref() == Some(&*object.uid) => {
+                    let mut allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+                    allowed.insert(object.kind.clone());
+                    drop(allowed);
                     self.metrics.lookup("found");
                     let references = found.metadata.owner_references.unwrap_or_default();
                     Attempt::Answered(Fetched::Found(
@@ -236,7 +247,13 @@ impl Room {
                             served.rule(&["get"])
                         );
                     }
-                    Attempt::Answered(Fetched::Unknown)
+                    drop(reported);
+                    let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+                    if allowed.contains(&object.kind) {
+                        Attempt::Failed(status.message)
+                    } else {
+                        Attempt::Answered(Fetched::Unknown)
+                    }
                 }
                 Err(error) => Attempt::Failed(reason(&error)),
             }

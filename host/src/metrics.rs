@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -48,6 +48,12 @@ struct KindState {
     state: &'static str,
 }
 
+/// A kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
 /// A mapper.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Mapper {
@@ -69,6 +75,7 @@ pub struct Metrics {
     mapper_calls: Family<MapperOutcome, Counter>,
     mapper_seconds: Family<Mapper, Histogram>,
     patches: Family<Outcome, Counter>,
+    patches_forbidden: Family<Kind, Gauge>,
     lookups: Family<Outcome, Counter>,
 }
 
@@ -80,6 +87,7 @@ impl Default for Metrics {
             mapper_calls: Family::default(),
             mapper_seconds: Family::new_with_constructor(|| Histogram::new(MAPPING_SECONDS)),
             patches: Family::default(),
+            patches_forbidden: Family::default(),
             lookups: Family::default(),
         }
     }
@@ -116,6 +124,15 @@ impl Metrics {
     /// A patch was sent, or given up.
     pub fn patch(&self, outcome: &'static str) {
         self.patches.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// So many objects of a kind are not annotated, as that may not be done.
+    pub fn patches_forbidden(&self, kind: &str, objects: usize) {
+        let label = Kind {
+            kind: kind.to_owned(),
+        };
+        let objects = i64::try_from(objects).unwrap_or(i64::MAX);
+        self.patches_forbidden.get_or_create(&label).set(objects);
     }
 
     /// A look-up was answered.
@@ -170,6 +187,11 @@ impl Exposition {
             "patches",
             "Attempts to set annotations by outcome",
             metrics.patches.clone(),
+        );
+        registry.register(
+            "patches_forbidden",
+            "Objects that wait until they may be annotated, by kind",
+            metrics.patches_forbidden.clone(),
         );
         registry.register(
             "lookups",

@@ -2,7 +2,8 @@
 //!
 //! A patch is a JSON merge patch of annotations without a resource version, so that it conflicts with nobody.
 //! It carries the uid: the API server refuses it where another object of the same name has taken the place.
-//! The queue is bounded and rate-limited, has one entry an object, and takes urgent ones first. Whatever
+//! The queue is bounded and rate-limited, has one entry an object, and takes urgent ones first. Where a right is missing
+//! the objects of that kind wait, and one of them is tried now and then. Whatever
 //! becomes of a patch, the index is told. Nothing but interoperability depends on it: ids are derived.
 
 mod queue;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use kube::api::{DynamicObject, Patch, PatchParams};
 use lighthouse_telemetry_core::index::{Annotate, Annotated, Fact};
-use lighthouse_telemetry_core::object::GroupKind;
+use lighthouse_telemetry_core::object::{GroupKind, ObjectReference};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Before the second attempt; doubles with each, up to half a minute.
     pub first_pause: Duration,
+    /// How often a kind that may not be patched is tried.
+    pub forbidden_pause: Duration,
     /// A patch that did not succeed after so long is given up: its object has probably ended.
     pub give_up: Duration,
 }
@@ -52,6 +55,7 @@ impl Settings {
             workers: 4,
             timeout: Duration::from_secs(10),
             first_pause: Duration::from_millis(500),
+            forbidden_pause: LONGEST_PAUSE,
             give_up: Duration::from_secs(900),
         }
     }
@@ -138,7 +142,8 @@ impl Patches {
         }
     }
 
-    /// How many objects wait or are being patched.
+    /// How many objects wait or are being patched. Those of a kind that may not be patched do not count: nobody should wait
+    /// for them.
     #[must_use]
     pub fn len(&self) -> usize {
         self.room.queue.len()
@@ -230,16 +235,7 @@ impl Room {
                 tracing::warn!(kind = %object.kind.kind, "an annotation was refused: {reason}");
                 ("refused", Annotated::Impossible)
             }
-            Attempt::Forbidden(rule) => {
-                let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-                if reported.insert(object.kind.clone()) {
-                    tracing::warn!(
-                        kind = %object.kind.kind,
-                        "annotations may not be set; add this rule to the role: {rule}"
-                    );
-                }
-                ("forbidden", Annotated::Impossible)
-            }
+            Attempt::Forbidden(rule) => return self.forbidden(object, &rule),
             Attempt::Conflict(reason) if job.conflicts + 1 >= CONFLICTS => {
                 tracing::debug!(kind = %object.kind.kind, "an annotation conflicts: {reason}");
                 ("conflict", Annotated::Impossible)
@@ -254,9 +250,34 @@ impl Room {
                 return self.again(job, pause, job.conflicts);
             }
         };
+        if self.queue.release(&object.kind) {
+            let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            reported.remove(&object.kind);
+            self.metrics.patches_forbidden(&object.kind.kind, 0);
+            tracing::info!(kind = %object.kind.kind, "annotations are set again");
+        }
         self.metrics.patch(outcome);
         self.queue.done(object);
         self.answer(object.uid.clone(), annotated);
+    }
+
+    fn forbidden(&self, object: &ObjectReference, rule: &str) {
+        self.metrics.patch("forbidden");
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.insert(object.kind.clone()) {
+            tracing::warn!(
+                kind = %object.kind.kind,
+                "annotations may not be set; add this rule to the role: {rule}"
+            );
+        }
+        drop(reported);
+        let at = Instant::now() + self.settings.forbidden_pause;
+        for object in self.queue.hold(object, at, self.settings.give_up) {
+            self.metrics.patch("given-up");
+            self.answer(object.uid.clone(), Annotated::Impossible);
+        }
+        let held = self.queue.held(&object.kind);
+        self.metrics.patches_forbidden(&object.kind.kind, held);
     }
 
     fn again(&self, job: &Job, asked: Option<Duration>, conflicts: u32) {

@@ -9,7 +9,6 @@ mod turn;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
@@ -44,18 +43,16 @@ const WATCHED: usize = 512;
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What is watched.
-    pub namespaces: Namespaces,
+    /// What is watched and how patiently.
+    pub watch: crate::watch::Settings,
     /// Where webhooks are received.
     pub webhooks: ListenAddress,
     /// Where metrics and health are served.
     pub admin: ListenAddress,
     /// How webhooks are verified.
     pub verification: Verification,
-    /// How often everything is listed anew; none: only when a watch breaks.
-    pub resync_interval: Option<Duration>,
-    /// How many annotation patches a second at most.
-    pub patches_per_second: u32,
+    /// How annotations are set.
+    pub patches: patch::Settings,
     /// How long the index waits for what.
     pub index: index::Settings,
 }
@@ -65,12 +62,11 @@ impl Settings {
     #[must_use]
     pub fn loopback(key: Secret) -> Self {
         Self {
-            namespaces: Namespaces::All,
+            watch: crate::watch::Settings::of(Namespaces::All, None),
             webhooks: ListenAddress::loopback(),
             admin: ListenAddress::loopback(),
             verification: Verification::Key(key),
-            resync_interval: None,
-            patches_per_second: 50,
+            patches: patch::Settings::at(50),
             index: index::Settings::default(),
         }
     }
@@ -168,7 +164,7 @@ async fn start_with(
     let (results, answers) = mpsc::unbounded_channel();
 
     let room = crate::watch::Room {
-        settings: crate::watch::Settings::of(settings.namespaces, settings.resync_interval),
+        settings: settings.watch,
         catalog: Arc::clone(&catalog),
         kinds: Arc::clone(&kinds),
         facts: watch_facts,
@@ -180,16 +176,21 @@ async fn start_with(
 
     let (progress_sender, progress) = watch::channel(Progress::default());
     let counts = Arc::new(Mutex::new(index::Counts::default()));
+    let lookup = lookup::Settings {
+        // Nothing waits for its parent any longer.
+        give_up: settings.index.orphan_deadline,
+        ..lookup::Settings::default()
+    };
     let outlets = turn::Outlets {
         mapping: Mapping::start(Arc::clone(&catalog), map, results.clone(), metrics.clone())
             .context("cannot start the threads that call mappers")?,
         patches: Patches::start(
-            patch::Settings::at(settings.patches_per_second),
+            settings.patches,
             Arc::clone(&kinds),
             results.clone(),
             metrics.clone(),
         ),
-        lookups: Lookups::new(lookup::Settings::default(), kinds, results, metrics.clone()),
+        lookups: Lookups::new(lookup, kinds, results, metrics.clone()),
         exporter: exporter.clone(),
         journal: state.journal.clone(),
     };

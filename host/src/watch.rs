@@ -4,6 +4,7 @@
 //! is wanted, and starts anew at each resync. What goes wrong with one kind is reported once, tried again for
 //! ever, and does not touch the others.
 
+mod connection;
 mod object;
 mod stream;
 
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use futures::stream::SelectAll;
 use futures::{Stream, StreamExt};
-use kube::runtime::watcher::{self, DefaultBackoff, Event};
-use lighthouse_telemetry_core::catalog::Catalog;
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::watcher::{self, Event};
+use lighthouse_telemetry_core::catalog::{Catalog, ObjectError};
 use lighthouse_telemetry_core::description::ObjectSource;
 use lighthouse_telemetry_core::index::Fact;
-use lighthouse_telemetry_core::object::{GroupKind, SourceId, Uid};
+use lighthouse_telemetry_core::object::{GroupKind, Object, SourceId, Uid};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -27,6 +29,7 @@ use crate::config::Namespaces;
 use crate::health::{State, WatchName, Watches};
 use crate::kinds::{KindError, Kinds, Served, reason};
 use crate::metrics::Metrics;
+use connection::Limits;
 use object::Raw;
 use stream::Item;
 
@@ -37,10 +40,13 @@ pub struct Settings {
     pub namespaces: Namespaces,
     /// How often everything is listed anew; none: only when a watch breaks.
     pub resync_interval: Option<Duration>,
-    /// How long after a kind was found missing it is looked for again.
-    pub missing_pause: Duration,
-    /// How long the API server may take for a page of a list.
+    /// How long after something failed, or a kind was found missing, it is tried again; doubles with each time, up to
+    /// half a minute.
+    pub first_pause: Duration,
+    /// How long the API server may take for an answer, such as a page of a list.
     pub answer: Duration,
+    /// How long a watch may say nothing. The API server tells each one where it is about once a minute.
+    pub silence: Duration,
     /// How long sources that are only attached wait for those that they belong to.
     pub attached_wait: Duration,
 }
@@ -52,8 +58,9 @@ impl Settings {
         Self {
             namespaces,
             resync_interval,
-            missing_pause: Duration::from_secs(30),
+            first_pause: Duration::from_millis(800),
             answer: Duration::from_secs(90),
+            silence: Duration::from_secs(200),
             attached_wait: Duration::from_secs(30),
         }
     }
@@ -137,6 +144,28 @@ pub fn start(room: &Room, stop: &CancellationToken) -> JoinSet<()> {
     tasks
 }
 
+/// An object of a watch as the index takes it.
+fn usable(
+    mut raw: Raw,
+    resource: &ApiResource,
+    catalog: &Catalog,
+    source: SourceId,
+) -> Result<Object, ObjectError> {
+    raw.complete(resource);
+    catalog.object(source, raw.value())
+}
+
+/// An object from the text in which the API server sends it to a watch of this source; none if it cannot be used. For
+/// those who try what no API server sends.
+#[must_use]
+pub fn decode(text: &[u8], catalog: &Catalog, source: SourceId) -> Option<Object> {
+    let raw: Raw = serde_json::from_slice(text).ok()?;
+    let (_, wanted) = catalog.sources().find(|(id, _)| *id == source)?;
+    let version = wanted.versions.first().map_or("v1", String::as_str);
+    let kind = GroupVersionKind::gvk(&wanted.group, version, &wanted.kind);
+    usable(raw, &ApiResource::from_gvk(&kind), catalog, source).ok()
+}
+
 fn kind_of(source: &ObjectSource) -> GroupKind {
     GroupKind {
         group: source.group.as_str().into(),
@@ -206,14 +235,15 @@ impl Task {
         {
             tracing::debug!(kind = %self.label, "watched before all that it belongs to was listed");
         }
-        let mut backoff = DefaultBackoff::default();
+        let first_pause = self.room.settings.first_pause;
+        let mut pauses = stream::pauses(first_pause);
         loop {
             let kind = kind_of(&self.source);
             let answer = self.room.settings.answer;
             let asked = self.room.kinds.first(&kind, &self.source.versions);
-            let pause = match tokio::time::timeout(answer, asked).await {
+            match tokio::time::timeout(answer, asked).await {
                 Ok(Ok(served)) => {
-                    backoff = DefaultBackoff::default();
+                    pauses = stream::pauses(first_pause);
                     match self.follow(&served).await {
                         Turn::Resync => continue,
                         Turn::Stopped => return,
@@ -221,15 +251,10 @@ impl Task {
                     }
                 }
                 Ok(Err(KindError::Absent)) => self.missing(),
-                Ok(Err(KindError::Failed(error))) => {
-                    self.failing(&reason(&error));
-                    backoff.next().unwrap_or(self.room.settings.missing_pause)
-                }
-                Err(_) => {
-                    self.failing("it did not answer in time");
-                    backoff.next().unwrap_or(self.room.settings.missing_pause)
-                }
-            };
+                Ok(Err(KindError::Failed(error))) => self.failing(&reason(&error)),
+                Err(_) => self.failing("it does not answer in time"),
+            }
+            let pause = pauses.next().unwrap_or(stream::LONGEST_PAUSE);
             tokio::time::sleep(pause).await;
         }
     }
@@ -250,8 +275,14 @@ impl Task {
             if cluster_wide && place > 0 {
                 continue;
             }
-            let api = served.api::<Raw>(self.room.kinds.client(), scope.namespace.as_deref());
-            let items = stream::items(api, config.clone(), self.room.settings.answer);
+            let settings = &self.room.settings;
+            let limits = Limits {
+                answer: settings.answer,
+                silence: settings.silence,
+            };
+            let (client, notes) = connection::observed(self.room.kinds.client(), limits);
+            let api = served.api::<Raw>(client, scope.namespace.as_deref());
+            let items = stream::items(api, notes, config.clone(), settings.first_pause);
             streams.push(items.map(move |item| (place, item)).boxed());
         }
         if cluster_wide {
@@ -290,14 +321,13 @@ impl Task {
             let turn = match item {
                 Item::Event(event) => self.event(place, event, served).await,
                 Item::Error(error) => self.error(place, &error, served),
+                Item::Following => {
+                    self.alive(place);
+                    None
+                }
                 Item::Silent => {
-                    self.report(
-                        place,
-                        State::Failing(
-                            "the API server does not answer in time; see whether it is overloaded"
-                                .to_owned(),
-                        ),
-                    );
+                    self.count("silent");
+                    tracing::debug!(kind = %self.label, "a watch said nothing for too long");
                     None
                 }
             };
@@ -356,13 +386,8 @@ impl Task {
         self.send(Fact::Applied(self.id, Box::new(object))).await
     }
 
-    fn object(
-        &mut self,
-        mut raw: Raw,
-        served: &Served,
-    ) -> Option<lighthouse_telemetry_core::object::Object> {
-        raw.complete(&served.resource);
-        match self.room.catalog.object(self.id, raw.value()) {
+    fn object(&mut self, raw: Raw, served: &Served) -> Option<Object> {
+        match usable(raw, &served.resource, &self.room.catalog, self.id) {
             Ok(object) => Some(object),
             Err(error) => {
                 self.count("unusable");
@@ -460,7 +485,7 @@ impl Task {
         }
     }
 
-    fn missing(&mut self) -> Duration {
+    fn missing(&mut self) {
         let versions = self.source.versions.join(" or ");
         let detail = format!(
             "the cluster does not serve {} in version {versions}; install it, or ignore this if it is not used",
@@ -469,7 +494,6 @@ impl Task {
         for place in 0..self.scopes.len() {
             self.settle(place, State::Missing(detail.clone()));
         }
-        self.room.settings.missing_pause
     }
 
     fn failing(&mut self, reason: &str) {
@@ -485,7 +509,7 @@ impl Task {
         self.report(place, state);
     }
 
-    /// What came shows that a failure is over.
+    /// It is followed: a failure is over.
     fn alive(&self, place: usize) {
         self.report(place, State::Listed);
     }
@@ -524,5 +548,7 @@ fn unreachable(reason: &str) -> State {
     ))
 }
 
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

@@ -408,3 +408,59 @@ async fn faults_refuse_what_they_are_for_until_healed() {
     server.heal(fault);
     soon(pods.get("a")).await.unwrap();
 }
+
+#[tokio::test]
+async fn one_too_many_is_told_when_to_come_back() {
+    let (server, pods) = server(&["a"]).await;
+    let fault = server.break_with(Fault {
+        method: None,
+        path: "/pods".to_owned(),
+        times: Some(1),
+        answer: Answer::TooMany(7),
+    });
+    match soon(pods.get("a")).await.unwrap_err() {
+        kube::Error::Api(status) => {
+            assert_eq!(status.code, 429);
+            assert_eq!(status.details.unwrap().retry_after_seconds, 7);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(server.hits(fault), 1);
+    soon(pods.get("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_demanded() {
+    let (server, pods) = server(&["a"]).await;
+    server.break_with(Fault {
+        method: None,
+        path: String::new(),
+        times: None,
+        answer: Answer::Demand("new".to_owned()),
+    });
+    assert_eq!(code(soon(pods.get("a")).await.unwrap_err()), 401);
+    let mut config = kube::Config::new(server.url().parse().unwrap());
+    config.auth_info.token = Some("new".to_owned().into());
+    let client = kube::Client::try_from(config).unwrap();
+    let pods: Api<Pod> = Api::namespaced(client, "jx");
+    soon(pods.get("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silenced_watch_stays_open_and_says_nothing() {
+    let (server, pods) = server(&["a"]).await;
+    let parameters = WatchParams::default().timeout(1);
+    let mut silent = soon(pods.watch(&parameters, "0")).await.unwrap().boxed();
+    assert!(soon(silent.try_next()).await.unwrap().is_some());
+    server.silence_watches();
+    server.apply(pod("b", "shop")).unwrap();
+    // Another one tells, and ends in its time.
+    let another = soon(pods.watch(&parameters, "0")).await.unwrap();
+    let told: Vec<_> = soon(another.try_collect()).await.unwrap();
+    assert_eq!(told.len(), 3, "{told:?}");
+    let next = tokio::time::timeout(Duration::from_millis(100), silent.next()).await;
+    assert!(next.is_err(), "{next:?}");
+    // Only a server that ends does not leave it open.
+    server.drop_watches();
+    assert!(soon(silent.try_next()).await.unwrap().is_none());
+}

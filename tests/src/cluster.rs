@@ -17,6 +17,9 @@ const START: Duration = Duration::from_secs(1_200);
 /// A definition is served soon after it was created.
 const ESTABLISH: Duration = Duration::from_secs(60);
 
+/// Where definitions are.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
 /// A running API server. The script that runs it ends it as soon as our end of its standard input is closed, which
 /// happens however this process ends.
 pub struct ApiServer {
@@ -96,8 +99,7 @@ impl ApiServer {
     /// If the API server refuses one or does not serve it in time.
     pub async fn define(&self, wanted: impl Fn(&str) -> Vec<&'static str>) -> Result<()> {
         for file in std::fs::read_dir(folder_of_tests().join("crds"))? {
-            let text = std::fs::read_to_string(file?.path())?;
-            let mut definition: Value = serde_saphyr::from_str(&text)?;
+            let mut definition = definition(&file?.path())?;
             let kind = string(&definition, "/spec/names/kind")?;
             let served = wanted(&kind);
             if served.is_empty() {
@@ -120,9 +122,32 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Removes the definition of this kind, and with it all objects of it.
+    ///
+    /// # Errors
+    /// If the API server refuses, or still has it after a while.
+    pub async fn remove(&self, kind: &str) -> Result<()> {
+        for file in std::fs::read_dir(folder_of_tests().join("crds"))? {
+            let definition = definition(&file?.path())?;
+            if string(&definition, "/spec/names/kind")? != kind {
+                continue;
+            }
+            let path = format!("{DEFINITIONS}/{}", string(&definition, "/metadata/name")?);
+            request(&self.client, "DELETE", &path, None).await?;
+            let gone = async {
+                while request(&self.client, "GET", &path, None).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            return tokio::time::timeout(ESTABLISH, gone)
+                .await
+                .with_context(|| format!("{kind} is there after {ESTABLISH:?}"));
+        }
+        bail!("no definition of {kind}")
+    }
+
     async fn establish(&self, definition: &Value) -> Result<()> {
-        const PATH: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-        request(&self.client, "POST", PATH, Some(definition)).await?;
+        request(&self.client, "POST", DEFINITIONS, Some(definition)).await?;
         let name = string(definition, "/metadata/name")?;
         let group = string(definition, "/spec/group")?;
         let plural = string(definition, "/spec/names/plural")?;
@@ -173,6 +198,10 @@ impl Drop for ApiServer {
         // There is nobody to tell of an error.
         let _ = self.script.wait();
     }
+}
+
+fn definition(path: &Path) -> Result<Value> {
+    Ok(serde_saphyr::from_str(&std::fs::read_to_string(path)?)?)
 }
 
 async fn ready(answers: &mut Lines) -> Result<String> {

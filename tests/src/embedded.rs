@@ -4,16 +4,18 @@
 //! out by OTLP. Before each step the ground waits until nothing is under way any more, so that every time is exact.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lighthouse_telemetry::clock::Clock;
-use lighthouse_telemetry::embedded::{Resource, Server};
+use lighthouse_telemetry::embedded::{FaultId, Resource, Server};
 use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry::run::{self, Drained, Progress, Running, State};
 use lighthouse_telemetry::{export, journal};
 use lighthouse_telemetry_core::time::Time;
+use serde_json::Value;
 
 use crate::outcome::{Outcome, added_annotations, scrape, title};
 use crate::process::KEY;
@@ -34,6 +36,28 @@ struct Ground<'mappers> {
     facts: u64,
 }
 
+/// Something that goes wrong with the API server in the middle of a scenario.
+pub struct Disturbance<'test> {
+    /// From before which step until before which. What these steps do comes all at once: no time passes.
+    pub steps: Range<usize>,
+    /// How patient the host is.
+    pub settings: &'test dyn Fn(&mut run::Settings),
+    /// Breaks something; the faults end after the last of the steps.
+    pub begin: &'test dyn Fn(&Server) -> Vec<FaultId>,
+    /// What the host says before the faults end.
+    pub said: &'test [Said<'test>],
+}
+
+/// Something that the host says, and does not say any more once all is well.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'test> {
+    /// Among the troubles that `/readyz` lists is one of this kind and state, with this in its detail; and there is a
+    /// metric of it.
+    Trouble(&'test str, &'test str, &'test str),
+    /// A metric is above 0: its name with its labels. A count then stays so.
+    Metric(&'test str),
+}
+
 /// Plays a scenario and gives what came of it.
 ///
 /// # Errors
@@ -42,6 +66,19 @@ pub async fn play(
     mappers: &Mappers,
     resources: Vec<Resource>,
     scenario: &Scenario,
+) -> Result<Outcome> {
+    play_disturbed(mappers, resources, scenario, None).await
+}
+
+/// Plays a scenario in which something goes wrong, and gives what came of it.
+///
+/// # Errors
+/// As [`play`]; also if the host does not say what is wrong, or that it is over.
+pub async fn play_disturbed(
+    mappers: &Mappers,
+    resources: Vec<Resource>,
+    scenario: &Scenario,
+    disturbance: Option<Disturbance<'_>>,
 ) -> Result<Outcome> {
     let steps = scenario.steps()?;
     let first = steps.first().context("no step")?.at;
@@ -56,7 +93,10 @@ pub async fn play(
     }
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
     let clock = Clock::stepped(first);
-    let settings = run::Settings::loopback(KEY.into());
+    let mut settings = run::Settings::loopback(KEY.into());
+    if let Some(disturbance) = &disturbance {
+        (disturbance.settings)(&mut settings);
+    }
     let directory = tempfile::tempdir()?;
     let journal = journal::Settings {
         directory: directory.path().to_owned(),
@@ -99,8 +139,21 @@ pub async fn play(
         facts: 0,
     };
     ground.quiet().await?;
-    for step in steps {
-        ground.pass(step.at).await?;
+    let mut faults = Vec::new();
+    for (place, step) in (before.len()..).zip(steps) {
+        let disturbed = |disturbance: &Disturbance| disturbance.steps.contains(&place);
+        if let Some(disturbance) = disturbance.as_ref().filter(|it| it.steps.start == place) {
+            faults = (disturbance.begin)(&ground.server);
+        }
+        if let Some(disturbance) = disturbance.as_ref().filter(|it| it.steps.end == place) {
+            ground
+                .recover(disturbance, std::mem::take(&mut faults))
+                .await?;
+        }
+        let disturbed = disturbance.as_ref().is_some_and(disturbed);
+        if !disturbed {
+            ground.pass(step.at).await?;
+        }
         match &step.what {
             What::Webhook { kind, body, .. } => {
                 let wanted = mappers.catalog.webhook(kind, step.at, body).subject_of;
@@ -121,7 +174,9 @@ pub async fn play(
                 objects.remove(&title(object));
             }
         }
-        ground.quiet().await?;
+        if !disturbed {
+            ground.quiet().await?;
+        }
     }
     ground.pass(ground.clock.now().plus(AFTERWARDS)).await?;
 
@@ -148,6 +203,48 @@ impl Ground<'_> {
             self.quiet().await?;
         }
         Ok(())
+    }
+
+    /// Waits until the host says what is wrong, ends the faults, and waits until it says that all is well.
+    async fn recover(&self, disturbance: &Disturbance<'_>, faults: Vec<FaultId>) -> Result<()> {
+        for said in disturbance.said {
+            self.said(said, true).await?;
+        }
+        for fault in faults {
+            self.server.heal(fault);
+        }
+        for said in disturbance.said {
+            self.said(said, false).await?;
+        }
+        self.quiet().await
+    }
+
+    /// Waits until the host says something, or does not any more.
+    async fn said(&self, said: &Said<'_>, wanted: bool) -> Result<()> {
+        let mut last = (Value::Null, String::new());
+        let waiting = async {
+            loop {
+                last = self.troubles_and_metrics().await?;
+                if said.is_in(&last.0, &last.1, wanted) {
+                    return anyhow::Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(outcome) => outcome,
+            Err(_) => anyhow::bail!("{said:?} does not become {wanted}: {} {}", last.0, last.1),
+        }
+    }
+
+    async fn troubles_and_metrics(&self) -> Result<(Value, String)> {
+        let get = async |path: &str| {
+            let url = format!("http://{}/{path}", self.running.admin_address);
+            anyhow::Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
+        };
+        let mut report: Value = serde_json::from_str(&get("readyz").await?)?;
+        let troubles = report.get_mut("troubles").map(Value::take);
+        Ok((troubles.unwrap_or_default(), get("metrics").await?))
     }
 
     /// Waits until the index has taken in all that happened, and nothing that follows from it is under way.
@@ -181,4 +278,35 @@ impl Ground<'_> {
             && progress.mappings + progress.patches + progress.lookups + progress.batches == 0
             && self.mappers.catalog.sources().all(seen)
     }
+}
+
+impl Said<'_> {
+    fn is_in(&self, troubles: &Value, metrics: &str, wanted: bool) -> bool {
+        match self {
+            Self::Trouble(kind, state, detail) => {
+                let text = |trouble: &Value, key: &str| {
+                    let text = trouble.get(key).and_then(Value::as_str);
+                    text.unwrap_or_default().to_owned()
+                };
+                let mut troubles = troubles.as_array().into_iter().flatten();
+                let listed = troubles.any(|trouble| {
+                    text(trouble, "kind") == *kind
+                        && text(trouble, "state") == *state
+                        && text(trouble, "detail").contains(detail)
+                });
+                let metric = format!("watches{{kind=\"{kind}\",state=\"{state}\"}}");
+                listed == wanted && (value(metrics, &metric) > 0) == wanted
+            }
+            // What is counted has happened.
+            Self::Metric(name) if name.contains("_total") => value(metrics, name) > 0,
+            Self::Metric(name) => (value(metrics, name) > 0) == wanted,
+        }
+    }
+}
+
+/// A metric, without the prefix of all; 0 if it is not there.
+fn value(metrics: &str, name: &str) -> u64 {
+    let start = format!("lighthouse_telemetry_{name} ");
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&start));
+    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }

@@ -4,11 +4,12 @@
 //! grounds are the pure index with the built-in mappers ([`pure`]), the whole host in process against the embedded
 //! Kubernetes API ([`embedded`]), and the unmodified binary against a real kube-apiserver with etcd ([`real`]).
 //! Nothing here knows what a trace should look like: that is for the snapshots alone, and for the rules that all traces
-//! must keep ([`conventions`]).
+//! must keep ([`conventions`]). What takes bytes from outside can be given any ([`fuzz`]).
 
 pub mod cluster;
 pub mod conventions;
 pub mod embedded;
+pub mod fuzz;
 pub mod host;
 pub mod namespace;
 pub mod outcome;

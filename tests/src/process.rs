@@ -240,6 +240,18 @@ impl Process {
     /// # Errors
     /// If it does not become so; says what it said last.
     pub async fn readiness(&self, wished: impl Fn(u16, &str) -> bool) -> Result<(u16, String)> {
+        self.readiness_within(PATIENCE, wished).await
+    }
+
+    /// As [`Self::readiness`], but within this time.
+    ///
+    /// # Errors
+    /// If it does not become so; says what it said last.
+    pub async fn readiness_within(
+        &self,
+        patience: Duration,
+        wished: impl Fn(u16, &str) -> bool,
+    ) -> Result<(u16, String)> {
         let url = format!("http://{}/readyz", self.admin);
         let mut last = None;
         let waiting = async {
@@ -253,7 +265,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+        let outcome = tokio::time::timeout(patience, waiting).await;
         outcome.with_context(|| format!("readiness stayed {last:?}"))?
     }
 

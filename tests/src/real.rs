@@ -19,7 +19,7 @@ use crate::cluster::ApiServer;
 use crate::host::{Host, Kills};
 use crate::namespace::Namespace;
 use crate::outcome::{Outcome, count, scrape, without_receipts, without_resends};
-use crate::process::KEY;
+use crate::process::{KEY, Process};
 use crate::pure;
 use crate::scenario::{ORPHANS, Scenario, Step, What, is_pause};
 use crate::webhook;
@@ -72,12 +72,38 @@ pub async fn play_disturbed(
     mappers: &Mappers,
     kills: Kills,
 ) -> Result<Comparison> {
+    let access = Access {
+        client: cluster.client(),
+        kubeconfig: cluster.kubeconfig(),
+    };
+    let undisturbed = async |_: usize, _: &Process| Ok(());
+    play_with(scenario, access, binary, mappers, kills, undisturbed).await
+}
+
+/// How a cluster is reached.
+#[derive(Clone, Copy)]
+pub struct Access<'a> {
+    /// By the controllers.
+    pub client: &'a kube::Client,
+    /// By the process.
+    pub kubeconfig: &'a Path,
+}
+
+/// As [`play_disturbed`], and before each step something else may be done, if the process is not killed.
+///
+/// # Errors
+/// As [`play_disturbed`]; also if that fails.
+pub async fn play_with(
+    scenario: &Scenario,
+    access: Access<'_>,
+    binary: &Path,
+    mappers: &Mappers,
+    kills: Kills,
+    mut before_step: impl AsyncFnMut(usize, &Process) -> Result<()>,
+) -> Result<Comparison> {
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
-    let mut namespace = Namespace::create(
-        cluster.client(),
-        &format!("{}-{}", scenario.name, kills.seed),
-    )
-    .await?;
+    let name = format!("{}-{}", scenario.name, kills.seed);
+    let mut namespace = Namespace::create(access.client, &name).await?;
     let endpoint = receiver.grpc_endpoint();
     let steps = scenario.steps()?;
     let first = steps.first().context("an empty scenario")?.at;
@@ -100,7 +126,7 @@ pub async fn play_disturbed(
         steps: u32::try_from(steps.len() - before)?,
         ..kills
     };
-    let mut host = Host::start(binary, cluster.kubeconfig(), endpoint, arguments, kills).await?;
+    let mut host = Host::start(binary, access.kubeconfig, endpoint, arguments, kills).await?;
     let received = || match kills.count {
         0 => Ok(receiver.spans()),
         _ => without_resends(&receiver.spans()),
@@ -108,6 +134,10 @@ pub async fn play_disturbed(
 
     let mut windows = Vec::new();
     for (place, step) in steps.iter().enumerate().skip(before) {
+        // Who kills the process starts it again as well.
+        if kills.count == 0 {
+            before_step(place, host.process().await?).await?;
+        }
         let (earlier, _) = steps.split_at(place);
         if earlier.last().is_some_and(|last| is_pause(last, step)) {
             let receipts: Vec<Time> = windows.iter().map(|(sent, _)| *sent).collect();

@@ -103,6 +103,8 @@ async fn connect(arguments: &Arguments) -> Result<Client, ConfigError> {
     };
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;
+    // The rooms try again by themselves, not before the API server wants it, and say why.
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| failed(&error))
 }
 

@@ -15,6 +15,8 @@ pub struct Failure {
     pub reason: &'static str,
     /// For people.
     pub message: String,
+    /// After how many seconds to ask again, if the API says so.
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
@@ -23,6 +25,7 @@ impl Failure {
             code,
             reason,
             message: message.into(),
+            retry_after: None,
         }
     }
 
@@ -65,7 +68,7 @@ impl Failure {
     /// The `Status` object.
     #[must_use]
     pub fn status(&self) -> Value {
-        json!({
+        let mut status = json!({
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -73,18 +76,27 @@ impl Failure {
             "message": self.message,
             "reason": self.reason,
             "code": self.code.as_u16(),
-        })
+        });
+        if let (Some(seconds), Some(members)) = (self.retry_after, status.as_object_mut()) {
+            members.insert("details".to_owned(), json!({"retryAfterSeconds": seconds}));
+        }
+        status
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let body = self.status().to_string();
-        (
+        let mut response = (
             self.code,
             [(header::CONTENT_TYPE, "application/json")],
             body,
         )
-            .into_response()
+            .into_response();
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::failure::Failure;
 
@@ -25,9 +25,13 @@ pub struct Fault {
 pub enum Answer {
     /// It is refused with a `Status` of this code and reason.
     Refuse(StatusCode, &'static str),
+    /// It is one too many: to be sent again after so many seconds.
+    TooMany(u32),
+    /// It is refused unless it bears this token.
+    Demand(String),
     /// It is answered as usual, but this much later.
     Delay(Duration),
-    /// It is never answered.
+    /// It is never answered, as on a connection whose other end is gone.
     Hang,
 }
 
@@ -90,13 +94,32 @@ impl Faults {
 }
 
 impl Answer {
-    pub(super) async fn carry_out(self) -> Result<(), Failure> {
+    pub(super) async fn carry_out(self, headers: &HeaderMap) -> Result<(), Failure> {
         match self {
             Self::Refuse(code, reason) => Err(Failure::new(
                 code,
                 reason,
                 format!("the server was told to answer {}", code.as_u16()),
             )),
+            Self::TooMany(seconds) => Err(Failure {
+                retry_after: Some(seconds),
+                ..Failure::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "TooManyRequests",
+                    "the server has received too many requests and has asked us to try again later",
+                )
+            }),
+            Self::Demand(token) => {
+                let wanted = format!("Bearer {token}");
+                match headers.get(header::AUTHORIZATION) {
+                    Some(borne) if *borne == *wanted => Ok(()),
+                    _ => Err(Failure::new(
+                        StatusCode::UNAUTHORIZED,
+                        "Unauthorized",
+                        "Unauthorized",
+                    )),
+                }
+            }
             Self::Delay(duration) => {
                 tokio::time::sleep(duration).await;
                 Ok(())

@@ -78,7 +78,7 @@ async fn respond(shared: Arc<Shared>, request: Request) -> Result<Response, Fail
         .to_owned();
     let met = shared.faults().meet(&parts.method, &asked);
     if let Some(answer) = met {
-        answer.carry_out().await?;
+        answer.carry_out(&parts.headers).await?;
     }
     let target = target(&shared.store(), parts.uri.path()).ok_or_else(Failure::no_such_path)?;
     let Query(parameters) = Query::<Parameters>::try_from_uri(&parts.uri)

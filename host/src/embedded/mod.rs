@@ -51,6 +51,8 @@ struct Shared {
     revisions: tokio::sync::watch::Sender<u64>,
     /// How often the watches were dropped; ends them.
     dropped: tokio::sync::watch::Sender<u64>,
+    /// How often the watches were silenced.
+    silenced: tokio::sync::watch::Sender<u64>,
 }
 
 impl Shared {
@@ -93,6 +95,7 @@ impl Server {
         let shared = Arc::new(Shared {
             revisions: tokio::sync::watch::Sender::new(store.revision()),
             dropped: tokio::sync::watch::Sender::new(0),
+            silenced: tokio::sync::watch::Sender::new(0),
             store: Mutex::new(store),
             faults: Mutex::default(),
         });
@@ -114,7 +117,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// A client for it, as a program in a cluster has one.
+    /// A client for it, as the plugin has one: that does not try again by itself.
     ///
     /// # Errors
     /// If the client cannot be made, such as without a provider of cryptography.
@@ -122,7 +125,9 @@ impl Server {
         let url = format!("http://{}/", self.address)
             .parse()
             .map_err(|error| kube::Error::Service(Box::new(error)))?;
-        kube::Client::try_from(kube::Config::new(url))
+        let mut config = kube::Config::new(url);
+        config.default_retry = false;
+        kube::Client::try_from(config)
     }
 
     /// Creates or replaces an object, as its controller would; labels and annotations that clients set stay. A
@@ -189,6 +194,11 @@ impl Server {
     /// Ends all watches there are, as a server that restarts.
     pub fn drop_watches(&self) {
         self.shared.dropped.send_modify(|times| *times += 1);
+    }
+
+    /// All watches there are stay open and say nothing any more, as if the network had lost them.
+    pub fn silence_watches(&self) {
+        self.shared.silenced.send_modify(|times| *times += 1);
     }
 
     /// From now on some requests meet a fault.

@@ -51,6 +51,7 @@ struct Watch {
     initial: Option<Bytes>,
     revisions: Receiver<u64>,
     dropped: Receiver<u64>,
+    silenced: Receiver<u64>,
     bookmarks: Interval,
     deadline: Instant,
     ended: bool,
@@ -73,6 +74,7 @@ pub(super) fn watch(
     // Subscribed before the objects are read: a change in between is seen twice by the loop, not never.
     let revisions = shared.revisions.subscribe();
     let dropped = shared.dropped.subscribe();
+    let silenced = shared.silenced.subscribe();
     let (position, initial) = beginning(&shared, &query);
     let mut bookmarks =
         tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
@@ -85,6 +87,7 @@ pub(super) fn watch(
         initial,
         revisions,
         dropped,
+        silenced,
         bookmarks,
         ended: false,
     };
@@ -124,6 +127,11 @@ impl Watch {
             return Some(initial);
         }
         loop {
+            // An error is that the server is gone.
+            if self.silenced.has_changed().unwrap_or(true) {
+                let _ = self.dropped.changed().await;
+                return None;
+            }
             self.revisions.mark_unchanged();
             match self.changes() {
                 Err(failure) => {
@@ -153,6 +161,10 @@ impl Watch {
         tokio::select! {
             biased;
             _ = self.dropped.changed() => Woken::Dropped,
+            _ = self.silenced.changed() => {
+                self.silenced.mark_changed();
+                Woken::Changed
+            }
             () = tokio::time::sleep_until(self.deadline) => Woken::Deadline,
             changed = self.revisions.changed() => match changed {
                 Ok(()) => Woken::Changed,

@@ -1,10 +1,12 @@
-//! Which object is patched next: one entry an object, urgent ones first, those that failed after a pause.
+//! Which object is patched next: one entry an object, urgent ones first, those that failed after a pause. Those of a kind
+//! that may not be patched wait until the first of them, tried again now and then, may be.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lighthouse_telemetry_core::index::Annotate;
-use lighthouse_telemetry_core::object::ObjectReference;
+use lighthouse_telemetry_core::object::{GroupKind, ObjectReference};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -38,6 +40,10 @@ struct State {
     patient: VecDeque<Arc<ObjectReference>>,
     paused: BTreeMap<(Instant, u64), Arc<ObjectReference>>,
     pauses: u64,
+    /// By kind that may not be patched, its objects; the first is tried again.
+    forbidden: BTreeMap<GroupKind, VecDeque<Arc<ObjectReference>>>,
+    /// How many entries are in [`Place::Held`].
+    held: usize,
 }
 
 #[derive(Debug)]
@@ -53,6 +59,8 @@ enum Place {
     Urgent,
     Patient,
     Paused,
+    /// Until its kind may be patched.
+    Held,
     Taken,
 }
 
@@ -61,6 +69,7 @@ impl State {
         let Some(entry) = self.entries.get_mut(object) else {
             return;
         };
+        self.held -= usize::from(entry.place == Place::Held);
         if entry.job.annotate.urgent {
             entry.place = Place::Urgent;
             self.urgent.push_back(Arc::clone(object));
@@ -76,7 +85,10 @@ impl State {
                 break;
             }
             let object = first.remove();
-            self.enqueue(&object);
+            // One whose kind may be patched again has gone on already.
+            if self.in_place(&object, Place::Paused) || self.in_place(&object, Place::Held) {
+                self.enqueue(&object);
+            }
         }
     }
 
@@ -240,9 +252,84 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// How many objects wait or are being patched.
+    /// The kind of the object may not be patched: it waits, and the first of its kind is tried again at this time. Those
+    /// that have waited for too long by then are given back, and not queued any more.
+    pub fn hold(
+        &self,
+        object: &ObjectReference,
+        at: Instant,
+        give_up: Duration,
+    ) -> Vec<Arc<ObjectReference>> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(entry) = state.entries.get_mut(object) else {
+            return Vec::new();
+        };
+        entry.place = Place::Held;
+        state.held += 1;
+        if let Some(next) = entry.next.take() {
+            join(&mut entry.job.annotate, next);
+        }
+        let kind = entry.job.annotate.object.kind.clone();
+        let waiting = state.forbidden.entry(kind.clone()).or_default();
+        match waiting.front() {
+            Some(first) if **first == *object => {}
+            None => waiting.push_back(Arc::new(object.clone())),
+            Some(_) => {
+                waiting.push_back(Arc::new(object.clone()));
+                return Vec::new();
+            }
+        }
+        let mut given_up = Vec::new();
+        while let Some(first) = waiting.front() {
+            match state.entries.get(first) {
+                Some(entry) if entry.job.since.elapsed() < give_up => {
+                    state.pauses += 1;
+                    let place = (at, state.pauses);
+                    state.paused.insert(place, Arc::clone(first));
+                    break;
+                }
+                Some(_) => {
+                    state.entries.remove(first);
+                    state.held -= 1;
+                    given_up.push(Arc::clone(first));
+                }
+                None => {}
+            }
+            waiting.pop_front();
+        }
+        if waiting.is_empty() {
+            state.forbidden.remove(&kind);
+        }
+        self.changed.notify_one();
+        given_up
+    }
+
+    /// How many objects of a kind wait until it may be patched.
+    pub fn held(&self, kind: &GroupKind) -> usize {
+        self.state().forbidden.get(kind).map_or(0, VecDeque::len)
+    }
+
+    /// The kind may be patched: what has waited for that goes on. Whether anything has.
+    pub fn release(&self, kind: &GroupKind) -> bool {
+        let mut state = self.state();
+        let Some(waiting) = state.forbidden.remove(kind) else {
+            return false;
+        };
+        for object in waiting {
+            if state.in_place(&object, Place::Held) {
+                state.enqueue(&object);
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// How many objects wait or are being patched, but for those that may not be patched.
     pub fn len(&self) -> usize {
-        self.state().entries.len()
+        let state = self.state();
+        state.entries.len() - state.held
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -260,9 +347,7 @@ fn join(into: &mut Annotate, newer: Annotate) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use lighthouse_telemetry_core::object::{GroupKind, ObjectReference};
+    use lighthouse_telemetry_core::object::ObjectReference;
 
     use super::*;
 
@@ -360,5 +445,48 @@ mod tests {
         let job = queue.take().expect("a job");
         assert_eq!(job.annotate.annotations, [("k".into(), "2".into())]);
         assert_eq!(job.attempts, 2);
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_patched_waits_behind_the_first_of_its_kind() {
+        let queue = Queue::new(10);
+        for uid in ["a", "b", "c"] {
+            queue.push(annotate(uid, "k", "1", false)).expect("room");
+        }
+        let soon = Instant::now() + Duration::from_millis(20);
+        let late = Duration::from_secs(60);
+        for uid in ["a", "b"] {
+            assert_eq!(take(&queue).as_deref(), Some(uid));
+            assert!(queue.hold(&object(uid), soon, late).is_empty());
+        }
+        assert_eq!(queue.len(), 1, "they do not keep others waiting");
+        assert_eq!(take(&queue).as_deref(), Some("c"));
+        queue.ready().await;
+        assert_eq!(take(&queue).as_deref(), Some("a"));
+        assert_eq!(take(&queue), None);
+        let kind = annotate("a", "k", "1", false).object.kind;
+        assert!(queue.release(&kind));
+        assert!(!queue.release(&kind));
+        assert_eq!(take(&queue).as_deref(), Some("b"));
+        assert_eq!(queue.len(), 3);
+    }
+
+    #[test]
+    fn what_may_not_be_patched_for_too_long_is_given_up() {
+        let queue = Queue::new(10);
+        for uid in ["a", "b"] {
+            queue.push(annotate(uid, "k", "1", false)).expect("room");
+            assert_eq!(take(&queue).as_deref(), Some(uid));
+        }
+        let (now, late) = (Instant::now(), Duration::from_secs(60));
+        assert!(queue.hold(&object("a"), now, late).is_empty());
+        assert!(queue.hold(&object("b"), now, late).is_empty());
+        assert_eq!(take(&queue), None, "nobody has ended the pause yet");
+        queue.state().end_pauses(now);
+        assert_eq!(take(&queue).as_deref(), Some("a"));
+        let given_up = queue.hold(&object("a"), now, Duration::ZERO);
+        assert_eq!(given_up, [Arc::new(object("a")), Arc::new(object("b"))]);
+        assert_eq!(queue.state().entries.len(), 0);
+        assert_eq!(queue.len(), 0);
     }
 }

@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::response::{IntoResponse, Response};
-use lighthouse_telemetry_core::object::ObjectReference;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
@@ -91,7 +90,6 @@ async fn refusals_are_facts() {
     let (patches, mut answers) = patches(settings(), move |asked| {
         match asked.path.split(['/', '?']).nth(6) {
             Some("b") => status(404, "not found"),
-            Some("c") => status(403, "forbidden"),
             Some("d") => status(422, "invalid"),
             Some("e") => {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -102,7 +100,7 @@ async fn refusals_are_facts() {
         }
     })
     .await;
-    for name in ["b", "c", "d", "e", "f"] {
+    for name in ["b", "d", "e", "f"] {
         patches.push(annotate(pod(name)));
         assert_eq!(
             answer(&mut answers).await,
@@ -177,4 +175,71 @@ async fn a_name_that_makes_no_address_is_given_up_at_once() {
     };
     patches.push(annotate(object));
     assert_eq!(answer(&mut answers).await.1, Annotated::Impossible);
+}
+
+#[tokio::test]
+async fn what_may_not_be_set_is_set_once_it_may_be() {
+    let forbidden = Arc::new(AtomicU32::new(0));
+    let given = Arc::new(tokio::sync::Notify::new());
+    let (asked, wanted) = (Arc::clone(&forbidden), Arc::clone(&given));
+    let often = Settings {
+        forbidden_pause: Duration::from_millis(5),
+        workers: 1,
+        ..settings()
+    };
+    let (patches, mut answers) = patches(often, move |_| {
+        // Two objects, and the first of them twice more.
+        if asked.fetch_add(1, Ordering::Relaxed) < 4 {
+            return status(403, "forbidden");
+        }
+        wanted.notify_one();
+        patched()
+    })
+    .await;
+    patches.push(annotate(pod("a")));
+    patches.push(annotate(pod("b")));
+    given.notified().await;
+    let mut done = [answer(&mut answers).await, answer(&mut answers).await];
+    done.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = ["uid-a", "uid-b"].map(|uid| (uid.to_owned(), Annotated::Done));
+    assert_eq!(done, expected);
+    assert_eq!(forbidden.load(Ordering::Relaxed), 6);
+}
+
+#[tokio::test]
+async fn what_may_never_be_set_keeps_nobody_waiting_and_is_given_up() {
+    let short = Settings {
+        forbidden_pause: Duration::from_millis(1),
+        give_up: Duration::from_millis(20),
+        ..settings()
+    };
+    let (patches, mut answers) = patches(short, |_| status(403, "forbidden")).await;
+    patches.push(annotate(pod("a")));
+    assert_eq!(answer(&mut answers).await.1, Annotated::Impossible);
+    assert!(patches.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_answered_in_time_is_tried_again() {
+    let server = crate::embedded::Server::start().await.expect("a server");
+    let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "jx", "uid": "uid-a"}});
+    server.apply(object.clone()).expect("a Pod");
+    let hanging = server.break_with(crate::embedded::Fault {
+        method: Some(http::Method::PATCH),
+        path: "/pods/a".to_owned(),
+        times: Some(2),
+        answer: crate::embedded::Answer::Hang,
+    });
+    let kinds = Arc::new(Kinds::new(crate::testing::client(&server.url())));
+    let (results, mut answers) = unbounded_channel();
+    let impatient = Settings {
+        timeout: Duration::from_millis(100),
+        ..settings()
+    };
+    let patches = Patches::start(impatient, kinds, results, Metrics::default());
+    patches.push(annotate(pod("a")));
+    assert_eq!(answer(&mut answers).await.1, Annotated::Done);
+    assert_eq!(server.hits(hanging), 2);
+    let now = server.get(&object).expect("the Pod");
+    assert_eq!(now["metadata"]["annotations"]["a/traceparent"], "00-1");
 }

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;

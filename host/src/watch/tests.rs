@@ -35,18 +35,27 @@ fn catalog(sources: &[ObjectSource]) -> Arc<Catalog> {
     Arc::new(Catalog::new([("test".to_owned(), description)]).expect("a catalog"))
 }
 
-struct Watching {
+pub(super) struct Watching {
     facts: mpsc::Receiver<Fact>,
-    watches: Watches,
+    pub(super) watches: Watches,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-async fn watch(
+pub(super) async fn watch(
     catalog: Arc<Catalog>,
     namespaces: &[&str],
     change: impl FnOnce(&mut Settings),
     answer: impl Fn(&Asked) -> Response + Send + Sync + 'static,
+) -> Watching {
+    follow(catalog, namespaces, change, api(answer).await)
+}
+
+pub(super) fn follow(
+    catalog: Arc<Catalog>,
+    namespaces: &[&str],
+    change: impl FnOnce(&mut Settings),
+    client: kube::Client,
 ) -> Watching {
     let namespaces = if namespaces.is_empty() {
         Namespaces::All
@@ -54,14 +63,14 @@ async fn watch(
         Namespaces::only(namespaces.iter().map(|name| (*name).to_owned()))
     };
     let mut settings = Settings::of(namespaces, None);
-    settings.missing_pause = Duration::from_millis(5);
+    settings.first_pause = Duration::from_millis(5);
     change(&mut settings);
     let (facts, taken) = mpsc::channel(4);
     let watches = Watches::default();
     let room = Room {
         settings,
         catalog,
-        kinds: Arc::new(Kinds::new(api(answer).await)),
+        kinds: Arc::new(Kinds::new(client)),
         facts,
         watches: watches.clone(),
         metrics: Metrics::default(),
@@ -78,7 +87,7 @@ async fn watch(
 
 impl Watching {
     /// The next fact, short.
-    async fn next(&mut self) -> String {
+    pub(super) async fn next(&mut self) -> String {
         match self.facts.recv().await.expect("a fact") {
             Fact::Applied(_, object) => format!(
                 "{}/{} applied at {}",
@@ -90,7 +99,7 @@ impl Watching {
         }
     }
 
-    async fn trouble(&self, state: &str) -> Value {
+    pub(super) async fn trouble(&self, state: &str) -> Value {
         loop {
             let (_, report) = self.watches.report();
             let troubles = report["troubles"].as_array().expect("troubles");
@@ -102,7 +111,7 @@ impl Watching {
     }
 }
 
-fn pod(name: &str, version: &str) -> Value {
+pub(super) fn pod(name: &str, version: &str) -> Value {
     json!({
         "metadata": {
             "name": name, "namespace": "jx", "uid": format!("uid-{name}"), "resourceVersion": version,
@@ -112,7 +121,7 @@ fn pod(name: &str, version: &str) -> Value {
     })
 }
 
-fn list(items: &[Value], version: &str, more: Option<&str>) -> Response {
+pub(super) fn list(items: &[Value], version: &str, more: Option<&str>) -> Response {
     axum::Json(json!({
         "kind": "PodList",
         "apiVersion": "v1",
@@ -122,7 +131,7 @@ fn list(items: &[Value], version: &str, more: Option<&str>) -> Response {
     .into_response()
 }
 
-fn pods() -> Arc<Catalog> {
+pub(super) fn pods() -> Arc<Catalog> {
     catalog(&[source("Pod", "", "v1")])
 }
 

@@ -69,6 +69,6 @@ impl Shape {
             .runtime
             .block_on(play)
             .map_err(|error| format!("with CHAOS_SEED={seed}: {error:?}"))?;
-        compare(&comparison)
+        Ok(compare(&comparison)?)
     }
 }

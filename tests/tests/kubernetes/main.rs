@@ -3,7 +3,9 @@
 //! One API server serves all tests, so this is a program of its own: it starts the server, runs the tests side by side,
 //! and ends the server whatever becomes of them.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
@@ -16,8 +18,13 @@ use lighthouse_telemetry_tests::scenario::{
 };
 use tokio::runtime::Runtime;
 
+mod faults;
 mod kills;
 mod processes;
+
+/// A test that is no scenario.
+type Test =
+    for<'ground> fn(&'ground Ground) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'ground>>;
 
 /// What the tests share.
 struct Ground {
@@ -75,7 +82,7 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
             shape.play(&*ground.ok_or("only listed")?)
         }));
     }
-    for (name, test) in processes::ALL {
+    for (name, test) in faults::ALL.iter().chain(processes::ALL) {
         let ground = ground.cloned();
         trials.push(Trial::test(*name, move || {
             let ground = ground.ok_or("only listed")?;
@@ -93,10 +100,11 @@ fn play(ground: &Ground, scenario: &Scenario, old: bool) -> Result<(), Failed> {
         .runtime
         .block_on(play)
         .map_err(|error| format!("{error:?}"))?;
-    compare(&comparison)
+    Ok(compare(&comparison)?)
 }
 
-fn compare(comparison: &Comparison) -> Result<(), Failed> {
+/// Whether the process made of a scenario what it should have; says what differs.
+fn compare(comparison: &Comparison) -> Result<(), String> {
     let (expected, actual) = (
         comparison.expected.to_string(),
         comparison.actual.to_string(),
@@ -110,5 +118,5 @@ fn compare(comparison: &Comparison) -> Result<(), Failed> {
         .context_radius(4)
         .header("pure", "real")
         .to_string();
-    Err(difference.into())
+    Err(difference)
 }

@@ -1,8 +1,6 @@
 //! What a process does with bad input, at its start and at its end.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -16,9 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Ground;
-
-type Test = for<'ground> fn(&'ground Ground) -> Pin<Box<dyn Future<Output = Result<()>> + 'ground>>;
+use super::{Ground, Test};
 
 /// All tests of this file.
 pub const ALL: &[(&str, Test)] = &[
