@@ -97,4 +97,6 @@ pub enum AnnotationValue {
     Tracestate,
     /// The trace id, 32 lower-case hexadecimal digits.
     TraceId,
+    /// The span id of the main span, once the whole trace of the event was exported.
+    Exported,
 }

@@ -10,7 +10,7 @@ mod webhook;
 mod webhook_payload;
 
 use span_mapper_sdk::{
-    Configuration, Description, Error, Mapper, ObjectSource, Outcome, Subject, Watch, export_mapper,
+    AnnotationValue, Configuration, Description, Error, Mapper, ObjectSource, Outcome, Subject, Watch, export_mapper,
 };
 
 /// The mapper.
@@ -18,6 +18,9 @@ pub struct Lighthouse;
 
 /// Prefix of the annotations that hold a job's context.
 const ANNOTATION_PREFIX: &str = "lighthouse.jenkins-x.io";
+
+/// Says that the whole trace of a job's event was exported.
+const EXPORTED: &str = "lighthouse.jenkins-x.io/traceExported";
 
 impl Mapper for Lighthouse {
     fn configure(_: &Configuration) -> Result<Description, Error> {
@@ -27,7 +30,8 @@ impl Mapper for Lighthouse {
             .watch(
                 Watch::objects(jobs)
                     .fields(job_resource::FIELDS)
-                    .annotate_context(ANNOTATION_PREFIX),
+                    .annotate_context(ANNOTATION_PREFIX)
+                    .annotate(EXPORTED, AnnotationValue::Exported),
             ))
     }
 

@@ -6,9 +6,10 @@ use super::Index;
 use super::effect::{Annotate, Effect};
 use super::fact::Annotated;
 use super::resolve::Resolution;
-use super::subject::Life;
+use super::subject::{Life, Subject};
 use crate::context::Mark;
 use crate::description::AnnotationValue;
+use crate::identity::SpanId;
 use crate::object::Uid;
 
 /// Spans that are at most so far from the root are annotated first: the event's jobs and what they start.
@@ -44,11 +45,13 @@ impl Index {
         let Some(watch) = subject.mapping.watch else {
             return;
         };
+        let urgent = place.depth <= URGENT_DEPTH;
         let mut annotations = Vec::new();
         for annotation in self.catalog.annotations(watch) {
             let key = annotation.key.as_str();
             let present = subject.annotations.get(key);
             let wanted = match annotation.value {
+                AnnotationValue::Exported => continue,
                 AnnotationValue::Traceparent => place.own.traceparent(),
                 AnnotationValue::TraceId => place.own.trace_id.to_string(),
                 AnnotationValue::Tracestate => {
@@ -68,7 +71,6 @@ impl Index {
                 annotations.push((Arc::from(key), Arc::from(wanted)));
             }
         }
-        let urgent = place.depth <= URGENT_DEPTH;
         subject.annotated = Some(place.own);
         if !annotations.is_empty() {
             self.effects.push(Effect::Annotate(Annotate {
@@ -77,6 +79,49 @@ impl Index {
                 urgent,
             }));
         }
+    }
+
+    /// Asks for the annotation that says that a job was exported with all of its trace, so that whoever knows of the
+    /// cluster alone leaves it alone. An object that we have not annotated before is left as it is.
+    pub(super) fn mark_exported(&mut self, uid: &Uid) {
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let (Some(own), Some(watch)) = (subject.annotated, subject.mapping.watch) else {
+            return;
+        };
+        let annotations = self.catalog.annotations(watch).iter();
+        let exported =
+            annotations.filter(|annotation| annotation.value == AnnotationValue::Exported);
+        let annotations: Vec<(Arc<str>, Arc<str>)> = exported
+            .map(|annotation| {
+                (
+                    annotation.key.as_str().into(),
+                    own.span_id.to_string().into(),
+                )
+            })
+            .collect();
+        if subject.deleted || annotations.is_empty() {
+            return;
+        }
+        self.effects.push(Effect::Annotate(Annotate {
+            object: subject.reference.clone(),
+            annotations,
+            urgent: false,
+        }));
+    }
+
+    /// Whether an object says of its main span that it was exported.
+    pub(super) fn says_exported(&self, subject: &Subject, own: SpanId) -> bool {
+        let Some(watch) = subject.mapping.watch else {
+            return false;
+        };
+        let mut annotations = self.catalog.annotations(watch).iter();
+        annotations.any(|annotation| {
+            let said = || subject.annotations.get(&annotation.key);
+            annotation.value == AnnotationValue::Exported
+                && said().is_some_and(|said| SpanId::parse(said) == Some(own))
+        })
     }
 
     /// Annotations were set, or never will be.

@@ -1,7 +1,7 @@
 //! Git events: the roots of traces. A root is no object of the cluster; it stands for a webhook and for the jobs
 //! that it triggered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,6 +172,21 @@ impl Index {
         event.jobs.insert(id, Job { end, ..job });
     }
 
+    /// A job says that the root of its event was exported before anything was known here.
+    pub(super) fn event_exported_before(&mut self, now: Time, key: &TraceKey) {
+        let event = self.events.entry(key.clone()).or_default();
+        if !event.exported {
+            event.exported = true;
+            event.webhook = None;
+            for number in std::mem::take(&mut event.webhooks) {
+                self.changed.webhook_unused(number);
+            }
+            self.changed.event(key);
+            self.schedule
+                .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+        }
+    }
+
     /// An object turned out not to be a job of this event.
     pub(super) fn job_gone(&mut self, now: Time, key: &TraceKey, uid: &Uid, run: &str) {
         if let Some(event) = self.events.get_mut(key) {
@@ -208,7 +223,9 @@ impl Index {
         self.changed.event(key);
         event.under_way -= usize::from(before.is_some_and(|job| job.end.is_none()));
         event.settled_from = event.settled_from.max(Some(observed));
-        if event.is_over() {
+        if event.exported {
+            self.mark_exported(uid);
+        } else if event.is_over() {
             let from = event.settled_from.unwrap_or(observed);
             self.schedule.add(
                 from.plus(self.settings.settle),
@@ -243,6 +260,12 @@ impl Index {
             self.changed.webhook_unused(number);
         }
         self.changed.event(key);
+        if !self.drains {
+            let jobs = event.jobs.keys().map(|(uid, _)| Uid::clone(uid));
+            for uid in jobs.collect::<BTreeSet<Uid>>() {
+                self.mark_exported(&uid);
+            }
+        }
         self.counts.spans_exported += spans.len() as u64;
         self.effects.push(Effect::Export(spans));
         self.schedule

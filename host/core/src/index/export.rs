@@ -31,7 +31,10 @@ impl Index {
             return;
         };
         let is_due = |run: &Run| {
-            let settled = |ended: Time| at_once || ended.plus(settle) <= now;
+            // There is nothing to wait for where nothing will be exported.
+            let left_alone =
+                matches!(&run.resolution, Resolution::Resolved(place) if place.too_old);
+            let settled = |ended: Time| at_once || left_alone || ended.plus(settle) <= now;
             !run.exported && run.ended.is_some_and(settled)
         };
         if !runs.iter().any(is_due) {

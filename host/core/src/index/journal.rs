@@ -285,6 +285,10 @@ impl Index {
         let life = match &subject.life {
             Life::Finished(finished) => LifeRecord::Finished {
                 runs: finished.runs.iter().map(RunRecord::from).collect(),
+                annotated: subject
+                    .annotated
+                    .and(subject.mapping.watch)
+                    .map(record::number),
                 silence: finished.silence.map(Into::into),
                 latest_attached: finished.latest_attached.map(Time::nanoseconds),
             },

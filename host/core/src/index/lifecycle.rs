@@ -313,6 +313,7 @@ impl Index {
         let mut changes = Vec::new();
         let mut given_up = Vec::new();
         let mut jobs = Vec::new();
+        let mut exported_before = Vec::new();
         let mut pending = false;
         for (place, run) in runs.iter().enumerate() {
             if run.exported {
@@ -327,6 +328,10 @@ impl Index {
                 let window = self.settings.replay_window;
                 let old = run.sketch.bounds.end.plus(window) < subject.first_seen;
                 place.too_old |= run.ended_at_first_sight && old;
+                if self.says_exported(subject, place.own.span_id) {
+                    place.too_old = true;
+                    exported_before.extend(place.event.clone());
+                }
             }
             pending |= found.resolution.is_pending();
             if let Resolution::Resolved(place) = &found.resolution
@@ -358,6 +363,9 @@ impl Index {
         }
         for missing in given_up {
             self.count_siblings(uid, &missing);
+        }
+        for key in exported_before {
+            self.event_exported_before(now, &key);
         }
         for (key, run, job) in jobs {
             self.job_seen(&key, uid, &run, job);

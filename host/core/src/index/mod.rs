@@ -144,6 +144,8 @@ pub struct Index {
     restored: Vec<Uid>,
     /// Nothing is due: the lists are not complete.
     stands_still: bool,
+    /// The end has come: nothing is begun that needs time.
+    drains: bool,
 }
 
 impl Index {
@@ -174,6 +176,7 @@ impl Index {
             changed: Changed::default(),
             restored: Vec::new(),
             stands_still: false,
+            drains: false,
         }
     }
 
@@ -216,6 +219,7 @@ impl Index {
     /// shutdown.
     pub fn drain(&mut self, now: Time) -> Vec<Effect> {
         let now = self.advance(now);
+        self.drains = true;
         let mut uids: Vec<Uid> = self.subjects.keys().cloned().collect();
         uids.sort();
         for uid in uids {

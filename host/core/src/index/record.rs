@@ -155,6 +155,8 @@ pub(super) enum LifeRecord {
     },
     Finished {
         runs: Vec<RunRecord>,
+        /// The watch whose annotations it has.
+        annotated: Option<WatchNumber>,
         silence: Option<SilenceRecord>,
         latest_attached: Option<u64>,
     },

@@ -255,11 +255,18 @@ impl Index {
             }
             LifeRecord::Finished {
                 runs,
+                annotated,
                 silence,
                 latest_attached,
             } => {
+                let runs: Box<[FinishedRun]> = runs.into_iter().map(Into::into).collect();
+                if let Some(watch) = annotated.and_then(|watch| numbers.watches.get(&watch)) {
+                    let run = runs.last().and_then(|run| run.adopter);
+                    subject.annotated = run.map(|adopter| adopter.context);
+                    subject.mapping.watch = Some(*watch);
+                }
                 subject.life = Life::Finished(Finished {
-                    runs: runs.into_iter().map(Into::into).collect(),
+                    runs,
                     silence: silence.map(Into::into),
                     latest_attached: latest_attached.map(Time::from_nanoseconds),
                 });

@@ -1,7 +1,7 @@
 //! The versions of the contract that the host speaks. A module a version holds its bindings and converts to
 //! and from the core's types, which are those of the newest; the rest of the engine knows none of it.
 
-mod draft1;
+mod draft2;
 
 use lighthouse_telemetry_core::description::Description;
 use lighthouse_telemetry_core::mapping::{Outcome, Subject};
@@ -22,8 +22,8 @@ const IMPORTS: [&str; 2] = ["lighthouse:span-mapper/log", "lighthouse:span-mappe
 /// A version of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contract {
-    /// `0.1.0-draft.1`.
-    Draft1,
+    /// `0.1.0-draft.2`.
+    Draft2,
 }
 
 /// What `configure` is told, beside what the host is.
@@ -49,12 +49,12 @@ pub fn spoken() -> String {
 }
 
 impl Contract {
-    const ALL: [Self; 1] = [Self::Draft1];
+    const ALL: [Self; 1] = [Self::Draft2];
 
     /// The version, as it stands in names of interfaces.
     pub const fn version(self) -> &'static str {
         match self {
-            Self::Draft1 => draft1::VERSION,
+            Self::Draft2 => draft2::VERSION,
         }
     }
 
@@ -108,7 +108,7 @@ fn split(name: &str) -> (&str, &str) {
 
 /// What mappers import, for every version.
 pub struct Imports {
-    draft1: Linker<State>,
+    draft2: Linker<State>,
 }
 
 impl Imports {
@@ -121,19 +121,19 @@ impl Imports {
             }
         };
         Ok(Self {
-            draft1: draft1::imports(engine).map_err(failed(Contract::Draft1))?,
+            draft2: draft2::imports(engine).map_err(failed(Contract::Draft2))?,
         })
     }
 }
 
 /// A mapper that is ready to be started.
 pub enum Prepared {
-    Draft1(draft1::Prepared),
+    Draft2(draft2::Prepared),
 }
 
 /// A mapper in its sandbox.
 pub enum Instance {
-    Draft1(draft1::Instance),
+    Draft2(draft2::Instance),
 }
 
 /// What comes of a call: an error of the sandbox, or what the mapper says.
@@ -147,7 +147,7 @@ impl Prepared {
         imports: &Imports,
     ) -> Result<Self, LoadError> {
         match contract {
-            Contract::Draft1 => draft1::prepare(component, &imports.draft1).map(Self::Draft1),
+            Contract::Draft2 => draft2::prepare(component, &imports.draft2).map(Self::Draft2),
         }
         .map_err(|error| LoadError::OtherTypes {
             contract: contract.version(),
@@ -158,7 +158,7 @@ impl Prepared {
     /// Starts an instance in a sandbox.
     pub fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
         match self {
-            Self::Draft1(prepared) => prepared.instantiate(store).map(Instance::Draft1),
+            Self::Draft2(prepared) => prepared.instantiate(store).map(Instance::Draft2),
         }
     }
 }
@@ -171,14 +171,14 @@ impl Instance {
         configuration: &Configuration<'_>,
     ) -> Called<Description> {
         match self {
-            Self::Draft1(instance) => draft1::configure(instance, store, configuration),
+            Self::Draft2(instance) => draft2::configure(instance, store, configuration),
         }
     }
 
     /// Calls `map-subject`.
     pub fn map(&self, store: &mut Store<State>, subject: &Subject) -> Called<Outcome> {
         match self {
-            Self::Draft1(instance) => draft1::map(instance, store, subject),
+            Self::Draft2(instance) => draft2::map(instance, store, subject),
         }
     }
 }
@@ -209,9 +209,9 @@ mod tests {
 
     #[test]
     fn a_draft_is_like_no_other_and_patches_are_alike() {
-        assert!(speaks("0.1.0-draft.1", "0.1.0-draft.1"));
+        assert!(speaks("0.1.0-draft.2", "0.1.0-draft.2"));
         assert!(!speaks("0.1.0-draft.1", "0.1.0-draft.2"));
-        assert!(!speaks("0.1.0", "0.1.0-draft.1"));
+        assert!(!speaks("0.1.0", "0.1.0-draft.2"));
         assert!(speaks("0.1.0", "0.1.3"));
         assert!(!speaks("0.1.0", "0.2.0"));
         assert!(!speaks("0.1.0", ""));

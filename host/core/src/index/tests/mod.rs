@@ -1,6 +1,7 @@
 //! The index with a mapper made of plain Rust, in virtual time.
 
 mod confluence;
+mod exported;
 mod lifecycle;
 mod marks;
 mod properties;
@@ -69,6 +70,10 @@ fn catalog() -> Catalog {
             Annotation {
                 key: "tracestate".to_owned(),
                 value: AnnotationValue::Tracestate,
+            },
+            Annotation {
+                key: "exported".to_owned(),
+                value: AnnotationValue::Exported,
             },
         ],
     };

@@ -37,6 +37,7 @@ pub fn description(description: types::Description) -> core::Description {
                     types::AnnotationValue::Traceparent => core::AnnotationValue::Traceparent,
                     types::AnnotationValue::Tracestate => core::AnnotationValue::Tracestate,
                     types::AnnotationValue::TraceId => core::AnnotationValue::TraceId,
+                    types::AnnotationValue::Exported => core::AnnotationValue::Exported,
                 },
             }),
         }),

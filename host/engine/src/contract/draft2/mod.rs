@@ -1,4 +1,4 @@
-//! Contract `0.1.0-draft.1`.
+//! Contract `0.1.0-draft.2`.
 
 mod lift;
 mod lower;
@@ -13,7 +13,7 @@ use crate::log::Level;
 use crate::store::State;
 
 /// Its version.
-pub const VERSION: &str = "0.1.0-draft.1";
+pub const VERSION: &str = "0.1.0-draft.2";
 
 #[allow(missing_docs)]
 mod bindings {
@@ -34,7 +34,7 @@ pub type Prepared = Generic<State>;
 /// What such a mapper imports.
 pub fn imports(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    let mut interface = linker.instance("lighthouse:span-mapper/log@0.1.0-draft.1")?;
+    let mut interface = linker.instance("lighthouse:span-mapper/log@0.1.0-draft.2")?;
     interface.func_wrap(
         "write",
         |store: StoreContextMut<'_, State>, (level, message): (log::Level, String)| {
