@@ -20,8 +20,11 @@ pub use context::context;
 pub use object::object;
 pub use webhook::webhook;
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// All by the name of their target.
-pub const TARGETS: [(&str, fn(&[u8])); 3] = [
+pub const TARGETS: [(&str, Target); 3] = [
     ("webhook", webhook),
     ("object", object),
     ("context", context),

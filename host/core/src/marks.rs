@@ -4,6 +4,9 @@
 /// `true` on a span that stands for something never seen: the root of an event whose webhook did not arrive, or
 /// the parent that orphans waited for.
 pub const SYNTHESISED: &str = "lighthouse.telemetry.synthesised";
+/// `true` on a root whose webhook is not known any more: that there was one, and when it was received, stands in the
+/// annotations of its jobs.
+pub const REBUILT: &str = "lighthouse.telemetry.rebuilt";
 /// The text that the trace id derives from, on a root without a webhook.
 pub const TRACE_KEY: &str = "lighthouse.telemetry.trace.key";
 /// On the main span of an object whose uid an older object has: what its ids derive from in place of the uid.

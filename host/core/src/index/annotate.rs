@@ -11,6 +11,7 @@ use crate::context::Mark;
 use crate::description::AnnotationValue;
 use crate::identity::SpanId;
 use crate::object::Uid;
+use crate::time::Time;
 
 /// Spans that are at most so far from the root are annotated first: the event's jobs and what they start.
 const URGENT_DEPTH: u32 = 2;
@@ -122,6 +123,19 @@ impl Index {
             annotation.value == AnnotationValue::Exported
                 && said().is_some_and(|said| SpanId::parse(said) == Some(own))
         })
+    }
+
+    /// When the webhook of an object's event was received, if the object says so of itself.
+    pub(super) fn says_received(&self, subject: &Subject) -> Option<Time> {
+        let own = SpanId::of(&subject.key, "", "");
+        let annotations = self.catalog.annotations(subject.mapping.watch?).iter();
+        let states =
+            annotations.filter(|annotation| annotation.value == AnnotationValue::Tracestate);
+        let said = states.filter_map(|annotation| subject.annotations.get(&annotation.key));
+        let mark = said
+            .filter_map(Mark::parse)
+            .find(|mark| mark.span_id == own)?;
+        mark.received
     }
 
     /// Annotations were set, or never will be.

@@ -43,6 +43,8 @@ pub(super) struct Event {
     /// When the last job was observed to have ended.
     settled_from: Option<Time>,
     exported: bool,
+    /// When its webhook was received, as its jobs' annotations say.
+    told_received: Option<Time>,
     /// Numbers of the webhooks that are needed until the root is exported.
     webhooks: Vec<u64>,
 }
@@ -109,9 +111,10 @@ impl Event {
 
     /// When its webhook was received first.
     pub(super) fn received(&self) -> Option<Time> {
-        self.webhook
-            .as_ref()
+        let webhook = self.webhook.as_ref();
+        webhook
             .map(|webhook| webhook.receipt.received)
+            .or(self.told_received)
     }
 
     /// What the root stands for, if it is no event. Its orphans need not all call it by the same name.
@@ -170,6 +173,14 @@ impl Index {
         event.under_way += usize::from(known.is_none());
         let end = known.and_then(|known| known.end);
         event.jobs.insert(id, Job { end, ..job });
+    }
+
+    /// A job says when the webhook of its event was received.
+    pub(super) fn receipt_told(&mut self, key: &TraceKey, received: Time) {
+        if let Some(event) = self.events.get_mut(key) {
+            let told = event.told_received;
+            event.told_received = Some(told.map_or(received, |told| told.min(received)));
+        }
     }
 
     /// A job says that the root of its event was exported before anything was known here.
@@ -346,13 +357,19 @@ fn root(key: &TraceKey, event: &Event, cluster_name: Option<&str>) -> Vec<Span> 
             links: Vec::new(),
             marks: Vec::new(),
         }),
-        (None, None) => vec![synthesised(
-            own,
-            bounds,
-            ROOT_NAME,
-            assemble::resource(ROOT_SERVICE, Vec::new(), cluster_name),
-            vec![Attribute::new(marks::TRACE_KEY, key.as_str())],
-        )],
+        (None, None) => {
+            let mut marks = vec![Attribute::new(marks::TRACE_KEY, key.as_str())];
+            if event.told_received.is_some() {
+                marks.insert(0, Attribute::new(marks::REBUILT, true));
+            }
+            vec![synthesised(
+                own,
+                bounds,
+                ROOT_NAME,
+                assemble::resource(ROOT_SERVICE, Vec::new(), cluster_name),
+                marks,
+            )]
+        }
         (None, Some(missing)) => {
             let namespace = |key| {
                 let namespace = missing.namespace.as_deref();

@@ -367,8 +367,15 @@ impl Index {
         for key in exported_before {
             self.event_exported_before(now, &key);
         }
+        let told = self
+            .subjects
+            .get(uid)
+            .and_then(|subject| self.says_received(subject));
         for (key, run, job) in jobs {
             self.job_seen(&key, uid, &run, job);
+            if let Some(received) = told {
+                self.receipt_told(&key, received);
+            }
         }
         let mut left = Vec::new();
         if let Some(subject) = self.subjects.get_mut(uid)

@@ -92,6 +92,27 @@ fn a_tree_whose_job_says_so_is_left_alone_and_what_is_late_joins_it() {
 }
 
 #[test]
+fn a_root_is_rebuilt_from_what_its_jobs_say() {
+    let before = traced();
+    let mut world = World::new();
+    world.now = before.now;
+    for (uid, end) in [("a", 9), ("b", 70)] {
+        world.apply(&version(job(uid, true, Some(end), &set(&before, uid)), 3));
+    }
+    world.pass(MINUTE);
+    let root = world.root("g");
+    assert_eq!(attribute(root, crate::marks::REBUILT), Some(&true.into()));
+    // The webhook was received before the first job was made.
+    assert_eq!(root.start, at(0));
+    // Who has the webhook need not rebuild anything.
+    let mut world = World::new();
+    world.webhook("g");
+    world.apply(&version(job("a", true, Some(9), &set(&before, "a")), 3));
+    world.pass(MINUTE);
+    assert_eq!(attribute(world.root("g"), crate::marks::REBUILT), None);
+}
+
+#[test]
 fn the_mark_of_another_job_is_none() {
     let mut before = traced();
     before.apply(&version(job("b", true, Some(70), &set(&before, "b")), 2));
