@@ -6,24 +6,40 @@
 //!
 //! A second line says what the same changes cost when they come over minutes, as they were recorded. Then most of them are
 //! mapped; in a flood what changes again within a second is mapped once.
+//!
+//! Then the same once more, with what is exported encoded, without and with a journal on disk: all that has to be written
+//! is, when the stream is at its end.
 
 mod canned;
 mod sides;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use criterion::{Criterion, SamplingMode};
+use lighthouse_telemetry::journal::{self, Journal, Store};
 use lighthouse_telemetry::mappers::Mappers;
 
 use canned::Canned;
-use sides::Pace;
+use sides::{Keeper, Pace};
 
 /// So many pull requests at once, two pipelines each.
 const PULL_REQUESTS: u16 = 20;
 /// Share of the bare watcher's rate that must be reached.
 const TARGET: f64 = 0.5;
+/// Share of the rate without a journal that must be reached with it.
+const JOURNAL_TARGET: f64 = 0.8;
+
+fn journal(directory: &Path) -> anyhow::Result<Journal> {
+    let settings = journal::Settings {
+        directory: directory.to_owned(),
+        max_size: 1 << 30,
+    };
+    let store = Store::open(&settings.directory, settings.max_size);
+    Ok(Journal::start(settings, store)?)
+}
 
 fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -33,13 +49,13 @@ fn main() -> anyhow::Result<()> {
     let canned = runtime.block_on(Canned::record(&mappers.catalog, PULL_REQUESTS))?;
     let canned = Arc::new(canned);
     // The first time pays for what is set up once.
-    runtime.block_on(sides::ingest(&canned, &mappers, Pace::Flood))?;
+    runtime.block_on(sides::ingest(&canned, &mappers, Pace::Flood, None))?;
 
     let mut criterion = Criterion::default().configure_from_args();
-    let mut fastest = [None; 3];
+    let mut fastest = [None; 7];
     let mut group = criterion.benchmark_group("ingest");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    let mut measure = |name, place: usize, once: &dyn Fn() -> anyhow::Result<()>| {
+    let mut measure = |name: &str, place: usize, once: &dyn Fn() -> anyhow::Result<()>| {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|times| {
                 let start = Instant::now();
@@ -66,14 +82,44 @@ fn main() -> anyhow::Result<()> {
         ("ingest over minutes", 2, Pace::Recorded),
     ] {
         measure(name, place, &|| {
-            let ingested = sides::ingest(&canned, &mappers, pace);
+            let ingested = sides::ingest(&canned, &mappers, pace, None);
             runtime.block_on(ingested).map(drop)
         });
+    }
+    let mut place = 3;
+    for pace in [Pace::Flood, Pace::Recorded] {
+        for keeps in [false, true] {
+            let name = format!(
+                "ingest, {pace:?}, {}",
+                if keeps { "journal" } else { "encoded" }
+            );
+            measure(&name, place, &|| {
+                let directory = tempfile::tempdir()?;
+                let journal = if keeps {
+                    journal(directory.path())?
+                } else {
+                    Journal::off()
+                };
+                let keeper = Some(Keeper::of(journal));
+                let ingested = sides::ingest(&canned, &mappers, pace, keeper);
+                runtime.block_on(ingested).map(drop)
+            });
+            place += 1;
+        }
     }
     group.finish();
     criterion.final_summary();
 
-    let [Some(bare), Some(flood), Some(recorded)] = fastest else {
+    let [
+        Some(bare),
+        Some(flood),
+        Some(recorded),
+        Some(flood_unkept),
+        Some(flood_kept),
+        Some(recorded_unkept),
+        Some(recorded_kept),
+    ] = fastest
+    else {
         // Another bench was asked for.
         return Ok(());
     };
@@ -93,11 +139,22 @@ fn main() -> anyhow::Result<()> {
         if bare / flood >= TARGET { "yes" } else { "NO" }
     );
     println!("{}", line("ingest over minutes", recorded)?);
+    for (name, unkept, kept) in [
+        ("in a flood", flood_unkept, flood_kept),
+        ("over minutes", recorded_unkept, recorded_kept),
+    ] {
+        let ratio = unkept / kept;
+        println!(
+            "with the journal, {name}: {:.0} changes/s, {ratio:.2} of the rate without it  target {JOURNAL_TARGET}  {}",
+            canned.changes as f64 / kept,
+            if ratio >= JOURNAL_TARGET { "yes" } else { "NO" }
+        );
+    }
     for (name, pace) in [
         ("ingest", Pace::Flood),
         ("ingest over minutes", Pace::Recorded),
     ] {
-        let once = runtime.block_on(sides::ingest(&canned, &mappers, pace))?;
+        let once = runtime.block_on(sides::ingest(&canned, &mappers, pace, None))?;
         println!(
             "{name}, once: {:.0?}, of which {:.0?} in the watches, {:.0?} in {} mappings; {} spans",
             once.whole, once.watching, once.mapping, once.mappings, once.spans

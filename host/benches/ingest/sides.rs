@@ -11,15 +11,20 @@ use kube::Api;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::watcher::{self, Event, watcher};
 use lighthouse_telemetry::config::Namespaces;
+use lighthouse_telemetry::export;
 use lighthouse_telemetry::health::Watches;
+use lighthouse_telemetry::journal::{Journal, ParcelRecord, Row, Written};
 use lighthouse_telemetry::kinds::Kinds;
 use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry::metrics::Metrics;
 use lighthouse_telemetry::watch::{self, Room, Settings};
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::{self, Annotated, Effect, Fact, Fetched, Index};
+use lighthouse_telemetry_core::span::Span;
 use lighthouse_telemetry_core::time::Time;
+use prost::Message as _;
 use tokio::sync::mpsc;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::canned::Canned;
@@ -79,6 +84,7 @@ pub async fn ingest(
     canned: &Arc<Canned>,
     mappers: &Mappers,
     pace: Pace,
+    keeper: Option<Keeper>,
 ) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let (sender, mut facts) = mpsc::channel(512);
@@ -116,11 +122,19 @@ pub async fn ingest(
         index: Index::new(Arc::clone(&mappers.catalog), index::Settings::default()),
         mappers,
         wake_at: None,
+        keeper,
         outcome: Outcome {
             watching,
             ..Outcome::default()
         },
     };
+    if host
+        .keeper
+        .as_ref()
+        .is_some_and(|keeper| keeper.journal.is_on())
+    {
+        host.index.keep_journal();
+    }
     let flood = happened.last().map_or(Time::EPOCH, |(at, _)| *at);
     for (at, fact) in happened {
         let now = match pace {
@@ -129,12 +143,16 @@ pub async fn ingest(
         };
         host.wake(now);
         host.observe(now, fact);
+        host.keep();
     }
     // All that has ended is mapped for the last time and exported.
     let now = flood.plus(Duration::from_secs(60));
     host.wake(now);
     let last = host.index.drain(now);
     host.carry_out(now, last);
+    if let Some(keeper) = &mut host.keeper {
+        keeper.finish(&mut host.index).await?;
+    }
     ensure!(host.outcome.spans > 0, "no span came of the stream");
     ensure!(
         host.index.counts().mapping_failures == 0,
@@ -149,10 +167,75 @@ struct Host<'bench> {
     index: Index,
     mappers: &'bench Mappers,
     wake_at: Option<Time>,
+    keeper: Option<Keeper>,
     outcome: Outcome,
 }
 
+/// Has what must survive written, as the host does: what the cluster cannot tell again at once, unless the last is still
+/// being written. With a journal that is off, only encodes what is exported.
+pub struct Keeper {
+    journal: Journal,
+    rows: Vec<Row>,
+    writing: Option<oneshot::Receiver<Written>>,
+}
+
+impl Keeper {
+    pub fn of(journal: Journal) -> Self {
+        Self {
+            journal,
+            rows: Vec::new(),
+            writing: None,
+        }
+    }
+
+    fn export(&mut self, spans: &[Span]) {
+        let record = ParcelRecord {
+            spans: spans.len() as u64,
+            lines: String::new(),
+            bytes: export::encode(spans).encode_to_vec().into(),
+        };
+        if let Some(number) = self.journal.parcel_number() {
+            self.rows.push(Row::Parcel(number, record.write()));
+        }
+    }
+
+    fn write(&mut self, index: &mut Index) {
+        self.rows
+            .extend(index.changes().into_iter().map(Row::Index));
+        let written = self.journal.write(std::mem::take(&mut self.rows));
+        self.writing = Some(written);
+    }
+
+    async fn finish(&mut self, index: &mut Index) -> anyhow::Result<()> {
+        if !self.journal.is_on() {
+            return Ok(());
+        }
+        self.write(index);
+        if let Some(writing) = self.writing.take() {
+            ensure!(writing.await? == Written::Durably, "the journal failed");
+        }
+        Ok(())
+    }
+}
+
 impl Host<'_> {
+    fn keep(&mut self) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        let is_due = self.index.must_be_kept() || !keeper.rows.is_empty();
+        if !is_due || !keeper.journal.is_on() {
+            return;
+        }
+        let is_writing = keeper
+            .writing
+            .as_mut()
+            .is_some_and(|writing| writing.try_recv() == Err(TryRecvError::Empty));
+        if !is_writing {
+            keeper.write(&mut self.index);
+        }
+    }
+
     fn wake(&mut self, until: Time) {
         while let Some(at) = self.wake_at.filter(|at| *at <= until) {
             self.wake_at = None;
@@ -180,6 +263,9 @@ impl Host<'_> {
                 Effect::Fetch(object) => Fact::Fetched(object, Fetched::Missing),
                 Effect::Export(spans) => {
                     self.outcome.spans += spans.len();
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.export(&spans);
+                    }
                     continue;
                 }
                 Effect::WakeAt(at) => {

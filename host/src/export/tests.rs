@@ -1,5 +1,7 @@
 //! The exporter against a real receiver, by both protocols.
 
+mod kept;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
