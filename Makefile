@@ -52,6 +52,11 @@ fuzz: $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz ## Each fuzz targe
 $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz:
 	$(CARGO) install cargo-fuzz --locked --version $(FUZZ_VERSION) --root $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)
 
+.PHONY: chaos
+chaos: ## Kill the process 200 times under load on a real kube-apiserver; CHAOS_KILLS and CHAOS_SEED say how often and when
+	@tests/kube-apiserver/build.sh >/dev/null
+	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(CARGO) test --locked --workspace --test kubernetes -- killed
+
 .PHONY: bench
 bench: ## Speed and size against their targets
 	@tests/kube-apiserver/build.sh >/dev/null
