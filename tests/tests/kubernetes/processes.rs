@@ -1,6 +1,7 @@
 //! What a process does with bad input, at its start and at its end.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,10 +29,58 @@ pub const ALL: &[(&str, Test)] = &[
         "an_api_server_that_is_away_is_said_and_waited_for",
         |ground| Box::pin(outage(ground)),
     ),
+    (
+        "a_state_directory_in_use_is_refused_and_one_that_cannot_be_is_done_without",
+        |ground| Box::pin(state_directories(ground)),
+    ),
     ("a_bad_command_line_is_said_in_one_line", |ground| {
         Box::pin(bad_command_lines(ground))
     }),
 ];
+
+/// Of a state directory that another process has, and of one that cannot be.
+async fn state_directories(ground: &Ground) -> Result<()> {
+    let receiver = receiver().await?;
+    let mut namespace = Namespace::create(ground.new.client(), "state-directories").await?;
+    let endpoint = receiver.grpc_endpoint();
+    let arguments = ["--namespace", namespace.name(), "--settle", "1s"].map(str::to_owned);
+    let kubeconfig = ground.new.kubeconfig();
+    let state = tempfile::tempdir()?;
+    let start = |directory: PathBuf| {
+        let (endpoint, arguments) = (&endpoint, &arguments);
+        let binary = &ground.binary;
+        async move { Process::start_from(&directory, binary, kubeconfig, endpoint, arguments).await }
+    };
+    let first = start(state.path().to_owned()).await?;
+    let second = start(state.path().to_owned()).await;
+    let error = second.err().context("two processes share a directory")?;
+    let said = error.to_string();
+    ensure!(
+        said.contains("in use") && said.contains("--state-dir"),
+        "{said}"
+    );
+    ensure!(first.terminate().await?.status.success(), "the first one");
+
+    let file = state.path().join("file");
+    std::fs::write(&file, "")?;
+    let process = start(file.join("below")).await?;
+    process.ready().await?;
+    let metrics = reqwest::get(format!("http://{}/metrics", process.admin()));
+    let metrics = metrics.await?.text().await?;
+    ensure!(
+        metrics.contains("lighthouse_telemetry_journal_written 0"),
+        "{metrics}"
+    );
+    let status = webhook::send(process.webhooks(), "push", KEY, &push()).await?;
+    ensure!(status == 202, "a webhook was answered {status}");
+    namespace.apply(&job("in-memory", "pending")).await?;
+    annotated(&namespace, 1).await?;
+    namespace.apply(&job("in-memory", "success")).await?;
+    let arrived = receiver.wait_for(|spans| count(spans) >= 2);
+    let arrived = tokio::time::timeout(PATIENCE, arrived).await;
+    arrived.context("the trace in memory did not arrive")?;
+    Ok(())
+}
 
 /// For something to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
