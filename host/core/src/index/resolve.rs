@@ -552,6 +552,10 @@ impl Search<'_> {
             }
             least = least.min(uid);
             let parent = match &subject.life {
+                // What hangs below it can only have been exported before a restart.
+                Life::Unknown if subject.mapping.mapped.is_none() => {
+                    subject.controller().map(|owner| &owner.uid)
+                }
                 Life::Unknown | Life::NotOurs => None,
                 Life::Runs(runs) => runs.iter().find_map(|run| match &run.resolution {
                     Resolution::Resolved(place) => place.parent_object.as_ref(),

@@ -5,6 +5,7 @@ mod exported;
 mod lifecycle;
 mod marks;
 mod properties;
+mod restarts;
 mod selectors;
 mod twins;
 

@@ -1,0 +1,151 @@
+//! An index that goes on where another one was.
+
+use super::*;
+use crate::index::Change;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A world whose index is kept.
+fn kept() -> World {
+    let mut world = World::new();
+    world.index.keep_journal();
+    world
+}
+
+/// Replaces the index by one that knows only what was kept of it. Nothing is due yet.
+fn restart(world: &mut World) {
+    let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    world.index.keep_all();
+    for change in world.index.changes() {
+        match change {
+            Change::Put(key, value) => {
+                rows.insert(key, value);
+            }
+            Change::Remove(key) => {
+                rows.remove(&key);
+            }
+            Change::RemoveAll(prefix) => rows.retain(|key, _| !key.starts_with(&prefix)),
+            Change::WebhookDone(_) => {}
+        }
+    }
+    let mut index = Index::new(Arc::clone(&world.catalog), Settings::default());
+    index.keep_journal();
+    index.stand_still(world.now);
+    let restored = index.restore(world.now, &mut |table, each| {
+        for (key, value) in rows.iter().filter(|(key, _)| key.first() == Some(&table)) {
+            each(key, value);
+        }
+    });
+    assert_eq!(restored.unreadable, 0);
+    world.index = index;
+    world.wake_at = None;
+    while world.index.is_resuming() {
+        for effect in world.index.resume(world.now, 1) {
+            if let Some(fact) = world.carry_out(effect) {
+                world.observe(fact);
+            }
+        }
+    }
+}
+
+/// The lists are complete.
+fn go_on(world: &mut World) {
+    world.index.go_on();
+    world.observe(Fact::Tick);
+}
+
+fn pod(uid: &str, end: Option<u64>) -> Value {
+    object(
+        "Pod",
+        uid,
+        Some(("Job", "job")),
+        json!({"start": 3, "end": end}),
+    )
+}
+
+#[test]
+fn a_circle_is_broken_where_it_was_before() {
+    let run = |uid: &str, owner: &str, end: Option<u64>| {
+        object("Run", uid, Some(("Run", owner)), json!({"end": end}))
+    };
+    let mut world = kept();
+    world.apply(&run("a", "c", None));
+    world.apply(&run("b", "a", None));
+    world.apply(&run("c", "b", Some(9)));
+    world.pass(MINUTE);
+    assert_eq!(world.span("c").parent, Some(SpanId::of("b", "", "")));
+    world.hold_mappings = true;
+    restart(&mut world);
+    go_on(&mut world);
+    // The first of them is mapped while it is not known yet where the second hangs.
+    let first = |request: &MapRequest| matches!(&request.ticket.subject, crate::index::SubjectId::Object(uid) if **uid == *"a");
+    let place = world.mappings.iter().position(first).unwrap();
+    let request = world.mappings.remove(place).unwrap();
+    world.answer(request);
+    world.hold_mappings = false;
+    while let Some(request) = world.mappings.pop_front() {
+        world.answer(request);
+    }
+    world.apply(&version(run("a", "c", Some(9)), 2));
+    world.apply(&version(run("b", "a", Some(9)), 2));
+    world.pass(MINUTE);
+    assert_eq!(world.span("a").parent, None);
+    assert_eq!(world.span("b").parent, Some(SpanId::of("a", "", "")));
+}
+
+#[test]
+fn what_was_gone_before_is_exported_with_all_that_was_known() {
+    let mut world = kept();
+    world.webhook("g");
+    world.apply(&object("Job", "job", None, json!({"guid": "g"})));
+    world.apply(&event("scheduled", "pod", 5));
+    world.apply(&pod("pod", None));
+    world.delete(&pod("pod", None));
+    restart(&mut world);
+    // No list tells of the Pod, nor of its Event.
+    world.observe(Fact::Relisted(
+        world.source(&pod("pod", None)),
+        Default::default(),
+    ));
+    go_on(&mut world);
+    world.pass(MINUTE);
+    let span = world.span("pod").clone();
+    assert_eq!((span.start, span.end), (at(3), at(5)));
+    assert_eq!(span.parent, Some(SpanId::of("job", "", "")));
+    let child = SpanId::of("pod", "", "scheduled");
+    assert!(world.exported.iter().any(|span| span.span_id == child));
+}
+
+#[test]
+fn what_was_exported_is_not_again_and_is_still_a_parent() {
+    let mut world = kept();
+    world.webhook("g");
+    let job = object("Job", "job", None, json!({"guid": "g", "end": 9}));
+    world.apply(&job);
+    world.pass(MINUTE);
+    world.root("g");
+    restart(&mut world);
+    world.apply(&job);
+    world.webhook("g");
+    go_on(&mut world);
+    world.pass(MINUTE);
+    world.root("g");
+    world.span("job");
+    world.apply(&pod("late", Some(80)));
+    world.pass(MINUTE);
+    assert_eq!(world.span("late").parent, Some(SpanId::of("job", "", "")));
+}
+
+#[test]
+fn nothing_is_given_up_before_the_lists_are_complete() {
+    let mut world = kept();
+    world.apply(&pod("pod", Some(9)));
+    restart(&mut world);
+    world.pass(60 * MINUTE);
+    assert_eq!(world.exported, []);
+    let job = object("Job", "job", None, json!({"guid": "g", "end": 9}));
+    world.apply(&job);
+    go_on(&mut world);
+    world.pass(MINUTE);
+    assert_eq!(world.span("pod").parent, Some(SpanId::of("job", "", "")));
+}
