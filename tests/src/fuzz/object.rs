@@ -13,8 +13,9 @@ const OBJECTS: usize = 24;
 /// When all of it happens: that of most scenarios.
 const NOW: u64 = 1_772_445_600;
 
-/// Lines of JSON, each of them an object; one after `-` was deleted. All are decoded as a watch of every source does it,
-/// then taken into an index one after the other and mapped, and what comes of them is exported and rendered.
+/// Lines of JSON, each of them an object; one after `-` was deleted. All are decoded as a watch of every source does it.
+/// Those that say which object they are are then taken into an index one after the other and mapped, and what comes of
+/// them is exported and rendered.
 pub fn object(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -30,7 +31,8 @@ pub fn object(data: &[u8]) {
         for (source, _) in MAPPERS.catalog.sources() {
             let _ = watch::decode(line.as_bytes(), &MAPPERS.catalog, source);
         }
-        let Ok(object) = serde_json::from_str::<Value>(line) else {
+        let object = serde_json::from_str::<Value>(line).ok();
+        let Some(object) = object.filter(is_named) else {
             continue;
         };
         let what = if deleted {
@@ -38,9 +40,19 @@ pub fn object(data: &[u8]) {
         } else {
             What::Applied(object)
         };
-        // One that cannot be used is refused, and the others are taken.
-        let _ = ground.take(&what, place);
+        ground.take(&what, place).expect("it is taken");
     }
     let outcome = ground.finish().expect("an end");
     assert_eq!(outcome.spans == 0, outcome.trace().is_empty());
+}
+
+/// Whether the text says of which object it is, without which nothing is taken.
+fn is_named(object: &Value) -> bool {
+    let named = |pointer| {
+        let text = object.pointer(pointer).and_then(Value::as_str);
+        text.is_some_and(|text| !text.is_empty())
+    };
+    ["/apiVersion", "/kind", "/metadata/name", "/metadata/uid"]
+        .into_iter()
+        .all(named)
 }
