@@ -171,8 +171,14 @@ pub async fn play_with(
             let receipts = receipts(&windows, &annotations, &spans);
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
-            let annotated =
-                kills.count > 0 || expected.annotations == without_receipts(annotations);
+            let annotations = without_receipts(annotations);
+            if kills.count > 0 {
+                // What begins and ends while the process is dead is not annotated any more.
+                expected
+                    .annotations
+                    .retain(|object, _| annotations.contains_key(object));
+            }
+            let annotated = expected.annotations == annotations;
             if annotated && expected.spans == count(&spans) {
                 return anyhow::Ok(expected);
             }
@@ -203,9 +209,9 @@ pub async fn play_with(
     if kills.count > 0 {
         counted.clear();
         expected.counted.clear();
-        // What begins and ends while the process is dead is not annotated any more.
-        let annotated = |object: &String| annotations.contains_key(object);
-        expected.annotations.retain(|object, _| annotated(object));
+        expected
+            .annotations
+            .retain(|object, _| annotations.contains_key(object));
     }
     // Only now nothing more can come.
     let actual = Outcome::new(&received()?, annotations, counted);

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::Index;
 use super::effect::{Annotate, Effect};
+use super::event::Event;
 use super::fact::Annotated;
 use super::resolve::Resolution;
 use super::subject::{Life, Subject};
+use super::texts::Pairs;
 use crate::context::Mark;
 use crate::description::AnnotationValue;
 use crate::identity::SpanId;
@@ -112,14 +114,34 @@ impl Index {
         }));
     }
 
-    /// Whether an object says of its main span that it was exported.
-    pub(super) fn says_exported(&self, subject: &Subject, own: SpanId) -> bool {
+    /// A job that is exported was seen with these annotations: the one that says so may have been lost with a process.
+    pub(super) fn mark_again(&mut self, uid: &Uid, annotations: &Pairs) {
+        let Some(subject) = self.subjects.get(uid) else {
+            return;
+        };
+        let (Some(own), Life::Finished(finished)) = (subject.annotated, &subject.life) else {
+            return;
+        };
+        let mut events = finished.runs.iter().filter_map(|run| run.event.as_ref());
+        let is_whole = events.any(|key| self.events.get(key).is_some_and(Event::is_exported));
+        if is_whole && !self.says_exported(subject, annotations, own.span_id) {
+            self.mark_exported(uid);
+        }
+    }
+
+    /// Whether the annotations of an object say of its main span that it was exported.
+    pub(super) fn says_exported(
+        &self,
+        subject: &Subject,
+        annotations: &Pairs,
+        own: SpanId,
+    ) -> bool {
         let Some(watch) = subject.mapping.watch else {
             return false;
         };
-        let mut annotations = self.catalog.annotations(watch).iter();
-        annotations.any(|annotation| {
-            let said = || subject.annotations.get(&annotation.key);
+        let mut keys = self.catalog.annotations(watch).iter();
+        keys.any(|annotation| {
+            let said = || annotations.get(&annotation.key);
             annotation.value == AnnotationValue::Exported
                 && said().is_some_and(|said| SpanId::parse(said) == Some(own))
         })
@@ -127,15 +149,17 @@ impl Index {
 
     /// When the webhook of an object's event was received, if the object says so of itself.
     pub(super) fn says_received(&self, subject: &Subject) -> Option<Time> {
+        self.own_mark(subject)?.received
+    }
+
+    /// What an object's own context says that was written before.
+    pub(super) fn own_mark(&self, subject: &Subject) -> Option<Mark> {
         let own = SpanId::of(&subject.key, "", "");
-        let annotations = self.catalog.annotations(subject.mapping.watch?).iter();
-        let states =
-            annotations.filter(|annotation| annotation.value == AnnotationValue::Tracestate);
+        let keys = self.catalog.annotations(subject.mapping.watch?).iter();
+        let states = keys.filter(|annotation| annotation.value == AnnotationValue::Tracestate);
         let said = states.filter_map(|annotation| subject.annotations.get(&annotation.key));
-        let mark = said
-            .filter_map(Mark::parse)
-            .find(|mark| mark.span_id == own)?;
-        mark.received
+        said.filter_map(Mark::parse)
+            .find(|mark| mark.span_id == own)
     }
 
     /// Annotations were set, or never will be.

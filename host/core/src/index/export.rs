@@ -236,13 +236,22 @@ impl Index {
     pub(super) fn finish(&mut self, now: Time, uid: &Uid, silence: Option<Silence>) {
         self.set_waits(uid, BTreeSet::new());
         self.pending.remove(uid);
+        let was_annotated = self
+            .subjects
+            .get(uid)
+            .is_some_and(|subject| self.own_mark(subject).is_some());
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let runs = match &subject.life {
+        let runs: Box<[FinishedRun]> = match &subject.life {
             Life::Runs(runs) => runs.iter().map(FinishedRun::of).collect(),
             _ => Box::default(),
         };
+        if subject.annotated.is_none() && was_annotated {
+            // By a process before this one.
+            let adopter = runs.last().and_then(|run| run.adopter);
+            subject.annotated = adopter.map(|adopter| adopter.context);
+        }
         subject.life = Life::Finished(Finished {
             runs,
             silence,
@@ -319,6 +328,7 @@ impl FinishedRun {
             run: run.sketch.run.clone(),
             start: run.sketch.bounds.start,
             adopter: place.map(Place::adopter),
+            event: place.and_then(|place| place.event.clone()),
             parent: place.and_then(|place| place.parent_object.clone()),
             children: run.sketch.children.clone(),
         }

@@ -80,6 +80,8 @@ impl Index {
                 self.changed.subject(&uid);
                 self.schedule
                     .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(&uid)));
+            } else if !deleted {
+                self.mark_again(&uid, &annotations);
             }
             return;
         }

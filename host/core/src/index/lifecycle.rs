@@ -328,7 +328,7 @@ impl Index {
                 let window = self.settings.replay_window;
                 let old = run.sketch.bounds.end.plus(window) < subject.first_seen;
                 place.too_old |= run.ended_at_first_sight && old;
-                if self.says_exported(subject, place.own.span_id) {
+                if self.says_exported(subject, &subject.annotations, place.own.span_id) {
                     place.too_old = true;
                     exported_before.extend(place.event.clone());
                 }

@@ -13,7 +13,7 @@ use super::event::Job;
 use super::resolve::Missing;
 use super::subject::{Adopter, FinishedRun, Silence};
 use crate::context::SpanContext;
-use crate::identity::{SpanId, TraceId};
+use crate::identity::{SpanId, TraceId, TraceKey};
 use crate::object::{GroupKind, ObjectReference, Owner, Uid, WatchId};
 use crate::time::Time;
 
@@ -173,6 +173,7 @@ pub(super) struct RunRecord {
     run: Box<str>,
     start: u64,
     adopter: Option<AdopterRecord>,
+    event: Option<String>,
     parent: Option<Uid>,
     children: Vec<[u8; 8]>,
 }
@@ -319,6 +320,7 @@ impl From<&FinishedRun> for RunRecord {
                 by_deadline: adopter.by_deadline,
                 received: adopter.received.map(time),
             }),
+            event: run.event.as_ref().map(TraceKey::to_string),
             parent: run.parent.clone(),
             children: run.children.iter().map(SpanId::bytes).collect(),
         }
@@ -342,6 +344,7 @@ impl From<RunRecord> for FinishedRun {
                     received: adopter.received.map(Time::from_nanoseconds),
                 })
             }),
+            event: record.event.as_deref().map(TraceKey::from_text),
             parent: record.parent,
             children: record
                 .children

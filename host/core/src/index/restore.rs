@@ -320,7 +320,7 @@ impl Run {
                 parent: None,
                 parent_object: run.parent,
                 depth: adopter.depth,
-                event: None,
+                event: run.event,
                 replaces: None,
                 received: adopter.received,
                 orphan: None,

@@ -10,7 +10,7 @@ use super::packed::{Packed, Samples};
 use super::run::Run;
 use super::texts::Pairs;
 use crate::context::SpanContext;
-use crate::identity::SpanId;
+use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
 use crate::object::{Object, ObjectReference, Owner, SourceId, Uid, WatchId};
 use crate::time::Time;
@@ -105,6 +105,8 @@ pub(super) struct FinishedRun {
     pub(super) start: Time,
     /// None if it belongs to no trace.
     pub(super) adopter: Option<Adopter>,
+    /// The event whose job it is.
+    pub(super) event: Option<TraceKey>,
     /// The object whose span its parent is.
     pub(super) parent: Option<Uid>,
     /// Ids of the child spans that an object may hang under, in their order.

@@ -138,6 +138,38 @@ fn what_was_exported_is_not_again_and_is_still_a_parent() {
 }
 
 #[test]
+fn a_mark_that_was_lost_is_set_again() {
+    let job = |end: Option<u64>| {
+        object(
+            "Job",
+            "job",
+            None,
+            json!({"guid": "g", "safe": true, "end": end}),
+        )
+    };
+    let marks = |world: &World| {
+        let pairs = world
+            .annotated
+            .iter()
+            .flat_map(|annotate| &annotate.annotations);
+        pairs.filter(|(key, _)| **key == *"exported").count()
+    };
+    let mut world = kept();
+    world.apply(&job(None));
+    world.apply(&version(job(Some(9)), 2));
+    world.pass(MINUTE);
+    assert_eq!(marks(&world), 1);
+    restart(&mut world);
+    // The list shows the job without it.
+    let mut listed = version(job(Some(9)), 2);
+    world.apply(&listed);
+    assert_eq!(marks(&world), 2);
+    listed["metadata"]["annotations"] = json!({"exported": SpanId::of("job", "", "").to_string()});
+    world.apply(&version(listed, 3));
+    assert_eq!(marks(&world), 2);
+}
+
+#[test]
 fn nothing_is_given_up_before_the_lists_are_complete() {
     let mut world = kept();
     world.apply(&pod("pod", Some(9)));
