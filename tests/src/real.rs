@@ -127,9 +127,9 @@ pub async fn play_with(
         ..kills
     };
     let mut host = Host::start(binary, access.kubeconfig, endpoint, arguments, kills).await?;
-    let received = || match kills.count {
-        0 => Ok(receiver.spans()),
-        _ => without_resends(&receiver.spans()),
+    let received = || match kills.are_any() {
+        false => Ok(receiver.spans()),
+        true => without_resends(&receiver.spans()),
     };
 
     let mut windows = Vec::new();
@@ -172,7 +172,7 @@ pub async fn play_with(
             let mut expected = pure::play(mappers, &as_served(&steps, &namespace, &receipts)?)?;
             expected.annotations = without_receipts(expected.annotations);
             let annotated =
-                kills.count > 0 || expected.annotations == without_receipts(annotations);
+                kills.are_any() || expected.annotations == without_receipts(annotations);
             if annotated && expected.spans == count(&spans) {
                 return anyhow::Ok(expected);
             }
@@ -200,7 +200,7 @@ pub async fn play_with(
         ended.status,
         ended.log
     );
-    if kills.count > 0 {
+    if kills.are_any() {
         counted.clear();
         expected.counted.clear();
         // What begins and ends while the process is dead is not annotated any more.
