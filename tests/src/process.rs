@@ -295,12 +295,21 @@ impl Process {
     /// # Errors
     /// If it does not end.
     pub async fn terminate(self) -> Result<Ended> {
+        self.signal("TERM")?;
+        self.end().await
+    }
+
+    /// Sends it a signal: `TERM`, `STOP`, `CONT`.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn signal(&self, signal: &str) -> Result<()> {
         let id = self.id();
         let kill = Command::new("kill")
-            .args(["-TERM", &id.to_string()])
+            .args([&format!("-{signal}"), &id.to_string()])
             .status()?;
-        ensure!(kill.success(), "cannot send SIGTERM to process {id}");
-        self.end().await
+        ensure!(kill.success(), "cannot send SIG{signal} to process {id}");
+        Ok(())
     }
 
     /// Waits until it has ended.

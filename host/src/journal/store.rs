@@ -417,7 +417,7 @@ impl Store {
 
     /// All rows of the index, as text.
     #[cfg(test)]
-    pub(super) fn index_rows(&self) -> Result<Vec<(String, String)>, redb::Error> {
+    pub(crate) fn index_rows(&self) -> Result<Vec<(String, String)>, redb::Error> {
         let mut rows = Vec::new();
         let table = self.database.begin_read()?.open_table(INDEX)?;
         scan(&table, &[], |key, value| {

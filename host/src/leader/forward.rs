@@ -65,8 +65,11 @@ impl Forwarder {
     ) -> anyhow::Result<Self> {
         // Another room may have installed the same one before.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // Replicas are reached directly.
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        // Replicas are reached directly, and answer themselves.
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         let stop = CancellationToken::new();
         let (idle_sender, idle) = watch::channel(left.is_empty());
         let room = Room {

@@ -6,6 +6,8 @@
 mod forward;
 mod lease;
 mod permit;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 

@@ -102,7 +102,7 @@ impl State {
     /// Begins a term as leader, with what a follower has left. What the journal knows of the index is worth nothing if
     /// somebody else has led since: they have gone on from there.
     /// Gives where further webhooks come from.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         &mut self,
         term: Term,
         left: Left,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::cluster::request;
-use lighthouse_telemetry_tests::host::{ELECTION, Kills};
+use lighthouse_telemetry_tests::host::{ELECTION, Kills, LEASE};
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::count;
 use lighthouse_telemetry_tests::process::{KEY, Process};
@@ -28,6 +28,10 @@ pub const ALL: &[(&str, Test)] = &[
     (
         "a_leader_whose_lease_is_taken_stops_and_says_so",
         |ground| Box::pin(taken_away(ground)),
+    ),
+    (
+        "a_leader_that_was_suspended_does_not_go_on_as_such",
+        |ground| Box::pin(suspended(ground)),
     ),
 ];
 
@@ -136,5 +140,34 @@ async fn taken_away(ground: &Ground) -> Result<()> {
     let lease = request(client, "GET", path, None).await?;
     let holder = lease.pointer("/spec/holderIdentity");
     ensure!(holder == Some(&json!("an intruder")), "it wrote {lease}");
+    Ok(())
+}
+
+/// It runs again after somebody else has begun to lead.
+async fn suspended(ground: &Ground) -> Result<()> {
+    let mut namespace = Namespace::create(ground.new.client(), "suspended").await?;
+    let receiver = receiver().await?;
+    let first = replica(ground, namespace.name(), &receiver, &ELECTION).await?;
+    first.leads(PATIENCE).await?;
+    let second = replica(ground, namespace.name(), &receiver, &ELECTION).await?;
+    first.signal("STOP")?;
+    second.leads(LEASE * 2).await?;
+    let mut job = triggered("success");
+    json_patch::merge(
+        &mut job,
+        &json!({"status": {"completionTime": "2026-03-02T09:01:00Z"}}),
+    );
+    namespace.apply(&job).await?;
+    first.signal("CONT")?;
+    let ended = first.end().await?;
+    ensure!(!ended.status.success(), "it ended as if all were well");
+    ensure!(
+        ended.log.contains("does not lead any more") && !ended.log.contains("spans finished"),
+        "{}",
+        ended.log
+    );
+    let ended = second.terminate().await?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+    ensure!(ended.log.contains("spans finished"), "{}", ended.log);
     Ok(())
 }
