@@ -6,16 +6,18 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use serde_json::{Value, json};
 
 use crate::health::Watches;
+use crate::leader::{Role, Standing};
 use crate::metrics::{CONTENT_TYPE, Exposition};
 
 /// `/metrics`, `/healthz` and `/readyz`.
-pub fn router(exposition: Exposition, watches: Watches) -> Router {
+pub fn router(exposition: Exposition, watches: Watches, standing: Standing) -> Router {
     let exposition = Arc::new(exposition);
     let metrics = move || std::future::ready(metrics(&exposition));
     let readiness = move || {
-        let (ready, report) = watches.report();
+        let (ready, report) = report(&watches, &standing.role());
         let status = if ready {
             StatusCode::OK
         } else {
@@ -27,6 +29,29 @@ pub fn router(exposition: Exposition, watches: Watches) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(readiness))
+}
+
+/// One of several replicas is ready as soon as it takes webhooks, whoever leads: what it takes is kept.
+fn report(watches: &Watches, role: &Role) -> (bool, Value) {
+    match role {
+        Role::Alone => watches.report(),
+        Role::Leader => {
+            let (_, mut report) = watches.report();
+            if let Value::Object(report) = &mut report {
+                report.insert("ready".to_owned(), json!(true));
+                report.insert("role".to_owned(), json!("leader"));
+            }
+            (true, report)
+        }
+        Role::Follower { of, trouble } => {
+            let leader = of.as_deref().unwrap_or("nobody yet");
+            let role = format!("follower of {leader}");
+            (
+                true,
+                json!({"ready": true, "role": role, "trouble": trouble}),
+            )
+        }
+    }
 }
 
 fn metrics(exposition: &Exposition) -> Response {

@@ -2,6 +2,7 @@
 //!
 //! Everything is checked before anything is started. Nothing here connects to anything.
 
+mod leader;
 mod state;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use lighthouse_telemetry_core::index;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+pub use self::leader::LeaderOptions;
 pub use self::state::StateOptions;
 use crate::{patch, run, watch};
 
@@ -53,6 +55,12 @@ pub enum ConfigError {
     /// No cluster to connect to.
     #[error("cannot tell which cluster to watch: {0}; give a file with --kubeconfig")]
     Cluster(String),
+    /// Other replicas could not reach this one.
+    #[error(
+        "with --leader-election other replicas must know where to forward webhooks to: give host and port with \
+         --advertise-addr, or the Pod's address in the variable POD_IP"
+    )]
+    NoAdvertisedAddress,
     /// The exporter's settings.
     #[error("{0}")]
     Exporter(String),
@@ -156,6 +164,10 @@ pub struct Options {
     /// What is kept on disk.
     #[command(flatten)]
     pub state: StateOptions,
+
+    /// One leader among several replicas.
+    #[command(flatten)]
+    pub leader: LeaderOptions,
 
     /// What to log: error, warn, info, debug or trace, also by module, such as info,kube=debug
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = crate::logging::level)]

@@ -10,6 +10,7 @@ pub mod export;
 pub mod health;
 pub mod journal;
 pub mod kinds;
+pub mod leader;
 pub mod logging;
 pub mod lookup;
 pub mod mappers;

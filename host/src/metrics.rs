@@ -2,7 +2,8 @@
 //!
 //! Labels have few values: kinds, mappers and outcomes; never a name, a namespace or an id.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lighthouse_telemetry_core::index;
 use prometheus_client::collector::Collector;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use crate::export;
 use crate::health::Watches;
 use crate::journal::{Health, Journal};
+use crate::leader::Standing;
 use crate::run::Progress;
 
 /// Content type of the exposition: OpenMetrics.
@@ -148,12 +150,16 @@ pub struct Readings {
     pub index: Arc<Mutex<index::Counts>>,
     /// Queues of the run loop.
     pub progress: watch::Receiver<Progress>,
-    /// The exporter.
-    pub exporter: export::Handle,
+    /// The exporter, once there is one: a follower has none.
+    pub exporter: Arc<OnceLock<export::Handle>>,
     /// The journal.
     pub journal: Journal,
     /// The watches.
     pub watches: Watches,
+    /// Whether this replica leads.
+    pub standing: Standing,
+    /// Webhooks that the leader has not acknowledged.
+    pub webhooks_to_forward: Arc<AtomicU64>,
 }
 
 /// Everything that is shown.
@@ -217,7 +223,8 @@ impl Collector for Readings {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let index = *self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = self.progress.borrow().clone();
-        let export = self.exporter.counts();
+        let export = self.exporter.get().map(export::Handle::counts);
+        let export = export.unwrap_or_default();
         let journal = self.journal.counts();
         let journal_health = self.journal.health();
         let is_kept = *journal_health.borrow() == Health::Good;
@@ -314,6 +321,16 @@ impl Collector for Readings {
                 "ready",
                 "1 once every watch is ready",
                 u64::from(progress.ready),
+            ),
+            (
+                "leader",
+                "1 while this replica leads, or is the only one",
+                u64::from(self.standing.role().leads()),
+            ),
+            (
+                "webhooks_to_forward",
+                "Webhooks that the leader has not acknowledged yet",
+                self.webhooks_to_forward.load(Ordering::Relaxed),
             ),
             ("objects", "Objects in the index", index.subjects),
             (

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::kinds::{KindError, Kinds, reason};
+use crate::leader::Permit;
 use crate::metrics::Metrics;
 use queue::{Job, Queue};
 use rate::Rate;
@@ -82,6 +83,7 @@ struct Room {
     rate: Rate,
     results: UnboundedSender<Fact>,
     metrics: Metrics,
+    permit: Permit,
     /// Kinds for which the missing permission was reported.
     reported: Mutex<BTreeSet<GroupKind>>,
 }
@@ -115,6 +117,7 @@ impl Patches {
         kinds: Arc<Kinds>,
         results: UnboundedSender<Fact>,
         metrics: Metrics,
+        permit: Permit,
     ) -> Self {
         let room = Arc::new(Room {
             settings,
@@ -123,6 +126,7 @@ impl Patches {
             rate: Rate::new(settings.per_second),
             results,
             metrics,
+            permit,
             reported: Mutex::default(),
         });
         let mut workers = JoinSet::new();
@@ -170,6 +174,7 @@ impl Room {
             let Some(job) = self.queue.take() else {
                 continue;
             };
+            self.permit.wait().await;
             let attempt = self.attempt(&job.annotate).await;
             self.conclude(&job, attempt);
         }

@@ -3,12 +3,14 @@
 //! Facts go from the webhook server and the watches through bounded channels to one task that owns the index,
 //! [`turn`]; effects go from there to the rooms that carry them out, whose answers come back as facts.
 
+mod front;
+mod replica;
 mod state;
 mod turn;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use anyhow::Context;
 use kube::Client;
@@ -17,25 +19,24 @@ use lighthouse_telemetry_core::index::{self, MapRequest, MappingFailure};
 use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_core::object::SourceId;
 use lighthouse_telemetry_core::time::Time;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+pub use self::front::Front;
+use self::front::Servers;
+pub use self::replica::Replica;
 pub use self::state::State;
 use crate::clock::Clock;
-use crate::config::{ConfigError, ListenAddress, Namespaces, Secret, Verification};
-use crate::health::Watches;
+use crate::config::{ListenAddress, Namespaces, Secret, Verification};
+use crate::export;
 use crate::kinds::Kinds;
+use crate::leader::{Permit, Standing};
 use crate::lookup::{self, Lookups};
 use crate::mappers::Mappers;
 use crate::mapping::Mapping;
-use crate::metrics::{self, Exposition, Metrics};
 use crate::patch::{self, Patches};
-use crate::{export, server, webhook};
-
-/// So many webhooks wait for the index; further ones are answered with 503. A webhook is some kilobytes.
-const WEBHOOKS: usize = 1_024;
+use crate::webhook::Taken;
 
 /// So many facts of watches wait for the index; then the watches wait. A fact is some kilobytes.
 const WATCHED: usize = 512;
@@ -101,13 +102,10 @@ pub struct Running {
     /// Where metrics and health are served.
     pub admin_address: SocketAddr,
     progress: watch::Receiver<Progress>,
-    intake: CancellationToken,
     drain: CancellationToken,
-    admin: CancellationToken,
-    webhooks: JoinHandle<()>,
+    servers: Servers,
     watches: JoinSet<()>,
     index: JoinHandle<Drained>,
-    admin_server: JoinHandle<()>,
 }
 
 /// What was left when the rooms stopped.
@@ -146,125 +144,132 @@ async fn start_with(
     exporter: export::Handle,
     state: State,
 ) -> anyhow::Result<Running> {
-    let webhook_listener = listen(&settings.webhooks, "--listen-addr").await?;
-    let admin_listener = listen(&settings.admin, "--admin-addr").await?;
-    let webhook_address = webhook_listener.local_addr()?;
-    let admin_address = admin_listener.local_addr()?;
-
-    let metrics = Metrics::default();
-    let states = Watches::default();
-    let kinds = Arc::new(Kinds::new(client));
-    let (intake, drain, admin) = (
-        CancellationToken::new(),
-        CancellationToken::new(),
-        CancellationToken::new(),
-    );
-    let (webhook_facts, webhooks_taken) = mpsc::channel(WEBHOOKS);
-    let (watch_facts, watched) = mpsc::channel(WATCHED);
-    let (results, answers) = mpsc::unbounded_channel();
-
-    let room = crate::watch::Room {
-        settings: settings.watch,
-        catalog: Arc::clone(&catalog),
-        kinds: Arc::clone(&kinds),
-        facts: watch_facts,
-        watches: states.clone(),
-        metrics: metrics.clone(),
-    };
-    let watches = crate::watch::start(&room, &intake);
-    drop(room);
-
-    let (progress_sender, progress) = watch::channel(Progress::default());
-    let counts = Arc::new(Mutex::new(index::Counts::default()));
-    let lookup = lookup::Settings {
-        // Nothing waits for its parent any longer.
-        give_up: settings.index.orphan_deadline,
-        ..lookup::Settings::default()
-    };
-    let outlets = turn::Outlets {
-        mapping: Mapping::start(Arc::clone(&catalog), map, results.clone(), metrics.clone())
-            .context("cannot start the threads that call mappers")?,
-        patches: Patches::start(
-            settings.patches,
-            Arc::clone(&kinds),
-            results.clone(),
-            metrics.clone(),
-        ),
-        lookups: Lookups::new(lookup, kinds, results, metrics.clone()),
-        exporter: exporter.clone(),
-        journal: state.journal.clone(),
-    };
-    let inlets = turn::Inlets {
-        answers,
-        webhooks: webhooks_taken,
-        watched,
-        ready: states.ready(),
-        exported: exporter.progress(),
-        drain: drain.clone(),
-    };
-    let webhooks_left = state.facts(&catalog);
-    let turns = turn::Turns::new(
-        state.index,
+    let (front, taken) = Front::open(
+        &settings,
         clock.clone(),
-        outlets,
-        progress_sender,
-        Arc::clone(&counts),
-        // Those whose parents are to come do not wait longer either.
-        settings.index.orphan_deadline,
-    );
-    let index = tokio::spawn(turns.run(inlets, webhooks_left));
-
-    let receiver = webhook::Receiver {
-        verification: settings.verification,
-        catalog,
+        Arc::clone(&catalog),
+        &state.journal,
+        Standing::alone(),
+    )
+    .await?;
+    let lead = Lead {
+        settings,
+        client,
         clock,
-        facts: webhook_facts,
-        journal: state.journal.clone(),
-        ready: states.ready(),
-        metrics: metrics.clone(),
-        body_timeout: webhook::BODY_TIMEOUT,
-        refusals: webhook::Refusals::default(),
-    };
-    let webhooks = tokio::spawn(server::serve(
-        webhook_listener,
-        webhook::router(receiver),
-        server::Limits::default(),
-        intake.clone(),
-    ));
-    let readings = metrics::Readings {
-        index: counts,
-        progress: progress.clone(),
+        catalog,
         exporter,
-        journal: state.journal,
-        watches: states.clone(),
+        state,
+        permit: Permit::always(),
     };
-    let admin_server = tokio::spawn(server::serve(
-        admin_listener,
-        crate::admin::router(Exposition::new(&metrics, readings), states),
-        server::Limits::default(),
-        admin.clone(),
-    ));
-    tracing::info!(webhooks = %webhook_address, admin = %admin_address, "started");
-    Ok(Running {
-        webhook_address,
-        admin_address,
-        progress,
-        intake,
-        drain,
-        admin,
-        webhooks,
-        watches,
-        index,
-        admin_server,
-    })
+    lead.start(front, taken, map)
 }
 
-async fn listen(address: &ListenAddress, option: &'static str) -> Result<TcpListener, ConfigError> {
-    address.bind().await.map_err(|reason| ConfigError::Listen {
-        address: address.clone(),
-        reason,
-        option,
-    })
+/// What it takes to watch, patch and export.
+struct Lead {
+    settings: Settings,
+    client: Client,
+    clock: Clock,
+    catalog: Arc<Catalog>,
+    exporter: export::Handle,
+    state: State,
+    permit: Permit,
+}
+
+impl Lead {
+    /// Starts the rooms behind the servers.
+    fn start(
+        self,
+        front: Front,
+        webhooks: mpsc::Receiver<Taken>,
+        map: impl Fn(&MapRequest) -> Result<Outcome, MappingFailure> + Send + Sync + 'static,
+    ) -> anyhow::Result<Running> {
+        let Self {
+            settings,
+            client,
+            clock,
+            catalog,
+            exporter,
+            state,
+            permit,
+        } = self;
+        let Front {
+            webhook_address,
+            admin_address,
+            metrics,
+            watches: states,
+            told,
+            counts,
+            exporter: shown_exporter,
+            to_forward: _,
+            servers,
+        } = front;
+        // Only the first leads, and there is one.
+        let _ = shown_exporter.set(exporter.clone());
+        let kinds = Arc::new(Kinds::new(client));
+        let drain = CancellationToken::new();
+        let (watch_facts, watched) = mpsc::channel(WATCHED);
+        let (results, answers) = mpsc::unbounded_channel();
+
+        let room = crate::watch::Room {
+            settings: settings.watch,
+            catalog: Arc::clone(&catalog),
+            kinds: Arc::clone(&kinds),
+            facts: watch_facts,
+            watches: states.clone(),
+            metrics: metrics.clone(),
+        };
+        let watches = crate::watch::start(&room, &servers.intake);
+        drop(room);
+
+        let lookup = lookup::Settings {
+            // Nothing waits for its parent any longer.
+            give_up: settings.index.orphan_deadline,
+            ..lookup::Settings::default()
+        };
+        let outlets = turn::Outlets {
+            mapping: Mapping::start(Arc::clone(&catalog), map, results.clone(), metrics.clone())
+                .context("cannot start the threads that call mappers")?,
+            patches: Patches::start(
+                settings.patches,
+                Arc::clone(&kinds),
+                results.clone(),
+                metrics.clone(),
+                permit,
+            ),
+            lookups: Lookups::new(lookup, kinds, results, metrics),
+            exporter: exporter.clone(),
+            journal: state.journal.clone(),
+        };
+        let inlets = turn::Inlets {
+            answers,
+            webhooks,
+            watched,
+            ready: states.ready(),
+            exported: exporter.progress(),
+            drain: drain.clone(),
+        };
+        let webhooks_left = state.facts(&catalog);
+        let progress = told.subscribe();
+        let turns = turn::Turns::new(
+            state.index,
+            clock,
+            outlets,
+            told,
+            counts,
+            // Those whose parents are to come do not wait longer either.
+            settings.index.orphan_deadline,
+        );
+        let index = tokio::spawn(turns.run(inlets, webhooks_left));
+        Ok(Running {
+            webhook_address,
+            admin_address,
+            progress,
+            drain,
+            servers,
+            watches,
+            index,
+        })
+    }
 }
 
 impl Running {
@@ -280,8 +285,7 @@ impl Running {
         tokio::select! {
             // The sender lives as long as the index.
             () = async { while progress.changed().await.is_ok() {} } => "the index",
-            _ = &mut self.webhooks => "the webhook server",
-            _ = &mut self.admin_server => "the server of metrics and health",
+            server = self.servers.ended() => server,
             Some(_) = self.watches.join_next() => "a watch",
         }
     }
@@ -290,8 +294,7 @@ impl Running {
     /// taken mapped and annotated; exports what has ended; flushes the exporter. Each step takes bounded time,
     /// all together less than the 30 s that Kubernetes gives.
     pub async fn stop(mut self) -> Drained {
-        self.intake.cancel();
-        join("the webhook server", &mut self.webhooks).await;
+        self.servers.stop_webhooks().await;
         while self.watches.join_next().await.is_some() {}
         self.drain.cancel();
         let drained = match (&mut self.index).await {
@@ -301,24 +304,14 @@ impl Running {
                 Drained::default()
             }
         };
-        self.admin.cancel();
-        join("the server of metrics and health", &mut self.admin_server).await;
+        self.servers.stop_admin().await;
         drained
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.intake.cancel();
-        self.admin.cancel();
         self.index.abort();
-    }
-}
-
-/// A task that has panicked has said so itself.
-async fn join(name: &str, task: &mut JoinHandle<()>) {
-    if !task.is_finished() && task.await.is_err() {
-        tracing::error!("{name} ended early");
     }
 }
 

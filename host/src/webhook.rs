@@ -4,6 +4,8 @@
 //! and tries again only when it gets no connection, so that an answer must come at once and the queue must be
 //! taken from. Neither bodies nor signatures are logged.
 
+pub mod forwarded;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use axum::routing::{get, post};
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lighthouse_telemetry_core::catalog::Catalog;
-use lighthouse_telemetry_core::index::Fact;
+use lighthouse_telemetry_core::index::Webhook;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::sync::mpsc;
@@ -26,8 +28,10 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::{Secret, Verification};
-use crate::journal::{Journal, Row, WebhookRecord};
+use crate::journal::{Journal, Row, WebhookRecord, Written};
+use crate::leader::{Role, Standing};
 use crate::metrics::Metrics;
+use forwarded::Receipt;
 
 /// Where Lighthouse posts to.
 pub const PATH: &str = "/lighthouse/events";
@@ -91,6 +95,15 @@ fn mac(key: &Secret) -> Option<Hmac<Sha256>> {
     Hmac::new_from_slice(key.bytes()).ok()
 }
 
+/// A webhook that was answered with 202.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What the mappers read of it.
+    pub webhook: Webhook,
+    /// All of it, where the journal does not have it.
+    pub unkept: Option<WebhookRecord>,
+}
+
 /// What the handler needs.
 #[derive(Debug)]
 pub struct Receiver {
@@ -101,11 +114,13 @@ pub struct Receiver {
     /// What time it is.
     pub clock: Clock,
     /// Where webhooks go.
-    pub facts: mpsc::Sender<Fact>,
+    pub taken: mpsc::Sender<Taken>,
     /// Keeps what is answered with 202.
     pub journal: Journal,
     /// Whether the watches are ready.
     pub ready: watch::Receiver<bool>,
+    /// Whether this replica leads.
+    pub standing: Standing,
     /// Counts.
     pub metrics: Metrics,
     /// How long a body may take to arrive.
@@ -157,6 +172,7 @@ enum Answer {
     NotJson,
     WrongShape,
     Full,
+    NotLeader,
     Stopping,
 }
 
@@ -230,6 +246,11 @@ impl Answer {
                 "full",
                 "too many webhooks wait: send it again later",
             ),
+            Self::NotLeader => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-leader",
+                "another replica leads: forward it to that one",
+            ),
             Self::Stopping => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "stopping",
@@ -245,7 +266,7 @@ impl IntoResponse for Answer {
         let mut response = (status, format!("{text}\n")).into_response();
         let headers = response.headers_mut();
         match self {
-            Self::Full | Self::Stopping => {
+            Self::Full | Self::Stopping | Self::NotLeader => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // What was not read of the body will not be.
@@ -260,9 +281,10 @@ impl IntoResponse for Answer {
 
 /// What is served on the port that Lighthouse knows.
 pub fn router(receiver: Receiver) -> Router {
-    let ready = receiver.ready.clone();
+    let (ready, standing) = (receiver.ready.clone(), receiver.standing.clone());
     let readiness = move || {
-        let ready = *ready.borrow();
+        // What is kept can be taken whenever there are other replicas to forward it to, or this one leads.
+        let ready = *ready.borrow() || standing.role() != Role::Alone;
         std::future::ready(if ready {
             (StatusCode::OK, "ready\n")
         } else {
@@ -338,6 +360,13 @@ impl Receiver {
                 return Answer::WrongSignature;
             }
         }
+        let receipt = forwarded::receipt(&self.verification, &parts.headers, &body);
+        match receipt {
+            Receipt::Wrong => return Answer::WrongSignature,
+            // Or it could go round in circles.
+            Receipt::At(_) if !self.standing.role().leads() => return Answer::NotLeader,
+            Receipt::At(_) | Receipt::Now => {}
+        }
         match text(&parts.headers, PAYLOAD_TYPE) {
             None | Some("webhook") => {}
             Some("activity") => return Answer::Activity,
@@ -355,29 +384,37 @@ impl Receiver {
         if !KINDS.contains(&kind) {
             return Answer::UnknownKind;
         }
+        let received = match receipt {
+            Receipt::At(time) => time,
+            Receipt::Now | Receipt::Wrong => received,
+        };
         let mut webhook = self.catalog.webhook(kind, received, &value);
         drop(value);
         if webhook.subject_of.is_empty() {
             return Answer::Unused;
         }
         // A place first: what is kept is also taken.
-        let place = match self.facts.try_reserve() {
+        let place = match self.taken.try_reserve() {
             Ok(place) => place,
             Err(TrySendError::Full(())) => return Answer::Full,
             Err(TrySendError::Closed(())) => return Answer::Stopping,
         };
         webhook.number = self.journal.webhook_number();
-        if let Some(number) = webhook.number {
-            let record = WebhookRecord {
-                kind: kind.to_owned(),
-                received: received.nanoseconds(),
-                body,
-            };
-            let row = Row::Webhook(number, record.write());
-            // While the disk cannot be written, which the journal says, a webhook is still worth a trace.
-            let _ = self.journal.write(vec![row]).await;
-        }
-        place.send(Fact::Webhook(webhook));
+        let record = WebhookRecord {
+            kind: kind.to_owned(),
+            received: received.nanoseconds(),
+            body,
+        };
+        let written = match webhook.number {
+            Some(number) => {
+                let row = Row::Webhook(number, record.write());
+                self.journal.write(vec![row]).await
+            }
+            None => Ok(Written::Not),
+        };
+        // While the disk cannot be written, which the journal says, a webhook is still worth a trace.
+        let unkept = (written != Ok(Written::Durably)).then_some(record);
+        place.send(Taken { webhook, unkept });
         Answer::Accepted
     }
 
@@ -416,8 +453,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// The bytes of the signature, if there is one of the right form.
 fn signature(headers: &HeaderMap) -> Option<[u8; 32]> {
+    signature_in(headers, SIGNATURE)
+}
+
+fn signature_in(headers: &HeaderMap, name: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    let digits = text(headers, SIGNATURE)?.strip_prefix("sha256=")?;
+    let digits = text(headers, name)?.strip_prefix("sha256=")?;
     hex::decode_to_slice(digits, &mut bytes).ok()?;
     Some(bytes)
 }

@@ -18,6 +18,8 @@ pub struct Kills {
     pub steps: u32,
     /// Decides when.
     pub seed: u64,
+    /// The process is the follower of another one, which is killed half-way and stays dead.
+    pub leader: bool,
 }
 
 impl Kills {
@@ -26,8 +28,20 @@ impl Kills {
         count: 0,
         steps: 0,
         seed: 0,
+        leader: false,
     };
+
+    /// Whether any process is killed.
+    #[must_use]
+    pub const fn are_any(&self) -> bool {
+        self.count > 0 || self.leader
+    }
 }
+
+/// How long the Lease of a leader holds without being renewed.
+pub const LEASE: Duration = Duration::from_secs(5);
+/// The options of a replica.
+pub const ELECTION: [&str; 2] = ["--leader-election", "--lease-duration=5s"];
 
 /// The binary and how it is started.
 pub struct Host<'a> {
@@ -38,6 +52,10 @@ pub struct Host<'a> {
     state: TempDir,
     /// None while it is dead.
     process: Option<Process>,
+    /// The one whom it follows, until that is killed; and its state directory, which nobody sees again.
+    leader: Option<(Process, TempDir)>,
+    /// Steps so far.
+    moments: u32,
     kills: Kills,
     killed: u32,
     /// Steps before it is started again.
@@ -64,13 +82,43 @@ impl<'a> Host<'a> {
             arguments,
             state: tempfile::tempdir()?,
             process: None,
+            leader: None,
+            moments: 0,
             kills,
             killed: 0,
             dead_for: 0,
             drawn: 0,
         };
+        if kills.leader {
+            host.arguments.extend(ELECTION.map(str::to_owned));
+            host.start_leader().await?;
+        }
         host.process().await?.ready().await?;
         Ok(host)
+    }
+
+    async fn start_leader(&mut self) -> Result<()> {
+        let state = tempfile::tempdir()?;
+        let leader = Process::start_from(
+            state.path(),
+            self.binary,
+            self.kubeconfig,
+            &self.endpoint,
+            &self.arguments,
+        );
+        let leader = leader.await?;
+        leader.leads(Duration::from_secs(60)).await?;
+        self.leader = Some((leader, state));
+        Ok(())
+    }
+
+    /// Kills the leader with its disk. The process, which follows it, must lead within two terms of a Lease.
+    async fn kill_leader(&mut self) -> Result<()> {
+        if let Some((leader, _state)) = self.leader.take() {
+            leader.kill()?;
+            self.process().await?.leads(LEASE * 2).await?;
+        }
+        Ok(())
     }
 
     /// The process, started again if it is dead.
@@ -102,6 +150,10 @@ impl<'a> Host<'a> {
     /// # Errors
     /// If it cannot be.
     pub async fn moment(&mut self) -> Result<()> {
+        self.moments += 1;
+        if self.moments == self.kills.steps / 2 {
+            self.kill_leader().await?;
+        }
         if self.process.is_none() {
             if self.dead_for > 0 {
                 self.dead_for -= 1;

@@ -177,6 +177,8 @@ impl Process {
             .arg(state)
             .args(arguments)
             .env("LIGHTHOUSE_HMAC_KEY", KEY)
+            // As a Pod's manifest gives it; needed where there are several replicas.
+            .env("POD_IP", "127.0.0.1")
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
             .stderr(Stdio::piped())
@@ -269,6 +271,15 @@ impl Process {
         outcome.with_context(|| format!("readiness stayed {last:?}"))?
     }
 
+    /// Waits until it says that it leads all replicas.
+    ///
+    /// # Errors
+    /// If it does not lead within this time.
+    pub async fn leads(&self, within: Duration) -> Result<()> {
+        let leads = |_: u16, text: &str| text.contains("\"role\":\"leader\"");
+        self.readiness_within(within, leads).await.map(drop)
+    }
+
     /// Kills it, as a node that loses its power does: it can do nothing about it.
     ///
     /// # Errors
@@ -283,16 +294,33 @@ impl Process {
     ///
     /// # Errors
     /// If it does not end.
-    pub async fn terminate(mut self) -> Result<Ended> {
+    pub async fn terminate(self) -> Result<Ended> {
+        self.signal("TERM")?;
+        self.end().await
+    }
+
+    /// Sends it a signal: `TERM`, `STOP`, `CONT`.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn signal(&self, signal: &str) -> Result<()> {
         let id = self.id();
         let kill = Command::new("kill")
-            .args(["-TERM", &id.to_string()])
+            .args([&format!("-{signal}"), &id.to_string()])
             .status()?;
-        ensure!(kill.success(), "cannot send SIGTERM to process {id}");
+        ensure!(kill.success(), "cannot send SIG{signal} to process {id}");
+        Ok(())
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn end(mut self) -> Result<Ended> {
         // Its end closes the pipe.
         let log = tokio::time::timeout(PATIENCE, self.log.rest())
             .await
-            .context("the process does not end after SIGTERM")?;
+            .context("the process does not end")?;
         let status = self.child.wait()?;
         Ok(Ended { status, log })
     }

@@ -7,13 +7,14 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::VERSION;
 use crate::clock::Clock;
 pub use crate::config::Options as Arguments;
 use crate::config::{ConfigError, Verification};
 use crate::mappers::Mappers;
-use crate::run::State;
+use crate::run::{Drained, Replica, State};
 use crate::{export, logging, run};
 
 /// A watch is renewed every 290 s. A connection that is silent for longer than that is dead.
@@ -46,10 +47,23 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         settings.index.clone(),
         Clock::system().now(),
     )?;
-    let exporter = export::start(exporter, state.journal.clone(), kept)?;
     // Before anything starts, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    if let Some(leader) = arguments.leader.settings(&arguments)? {
+        let replica = Replica {
+            settings,
+            leader,
+            client,
+            clock: Clock::system(),
+            mappers,
+            exporter,
+            state,
+            kept,
+        };
+        return Box::pin(elected(replica, &mut terminate, &mut interrupt)).await;
+    }
+    let exporter = export::start(exporter, state.journal.clone(), kept)?;
     let mut running =
         run::start(settings, client, Clock::system(), mappers, exporter, state).await?;
     let ended = tokio::select! {
@@ -67,16 +81,47 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             anyhow::bail!("stopped at once, as asked for by a second signal");
         }
     };
+    let stopped = stopped(drained);
+    Ok(if ended.is_none() {
+        stopped
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs one of several replicas until it is told to stop.
+async fn elected(
+    replica: Replica,
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+) -> anyhow::Result<ExitCode> {
+    let stop = CancellationToken::new();
+    let run = replica.run(stop.clone());
+    tokio::pin!(run);
+    tokio::select! {
+        drained = &mut run => return drained.map(stopped),
+        () = asked_to_stop(terminate, interrupt) => tracing::info!("stopping"),
+    }
+    stop.cancel();
+    tokio::select! {
+        drained = run => drained.map(stopped),
+        () = asked_to_stop(terminate, interrupt) => {
+            anyhow::bail!("stopped at once, as asked for by a second signal");
+        }
+    }
+}
+
+fn stopped(drained: Drained) -> ExitCode {
     tracing::info!(
         patches_left = drained.patches,
         spans_left = drained.spans,
         "stopped"
     );
-    Ok(if ended.is_none() && drained.spans == 0 {
+    if drained.spans == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {

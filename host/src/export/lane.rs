@@ -359,6 +359,7 @@ async fn deliver(
     let mut pauses = retry::pauses(shared.settings.retrying);
     let mut attempts = 1;
     loop {
+        shared.permit.wait().await;
         let refused = match sender.send(batch).await {
             Ok(accepted) => {
                 if attempts > 1 {

@@ -23,7 +23,7 @@ pub use encode::encode;
 pub use environment::{Overrides, SettingsError};
 pub use limits::Limits;
 pub use parcel::Parcel;
-pub use queue::{Counts, FlushTimeout, Handle, start};
+pub use queue::{Counts, FlushTimeout, Handle, start, start_permitted};
 pub use settings::{
     Batching, Compression, Destination, Headers, Otlp, Protocol, Retrying, Settings, Tls,
 };

@@ -15,6 +15,7 @@ use super::parcel::{Body, Parcel, Shipment};
 use super::settings::{Destination, Settings};
 use super::{console, encode, limits};
 use crate::journal::{Journal, Kept};
+use crate::leader::Permit;
 
 /// Larger parcels are halved. Receivers take 4 MiB a gRPC message by default.
 pub const BATCH_BYTES: usize = 3 << 20;
@@ -139,6 +140,19 @@ impl Handle {
 /// # Errors
 /// If a certificate or key cannot be read, or a header cannot be sent.
 pub fn start(settings: Settings, journal: Journal, backlog: Vec<Kept>) -> anyhow::Result<Handle> {
+    start_permitted(settings, journal, backlog, Permit::always())
+}
+
+/// As [`start`], and sends only while that is permitted.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_permitted(
+    settings: Settings,
+    journal: Journal,
+    backlog: Vec<Kept>,
+    permit: Permit,
+) -> anyhow::Result<Handle> {
     // Another room may have installed the same one before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for note in &settings.notes {
@@ -173,6 +187,7 @@ pub fn start(settings: Settings, journal: Journal, backlog: Vec<Kept>) -> anyhow
         lines: settings.destinations.contains(&Destination::Console),
         settings,
         journal,
+        permit,
         arrived: Notify::new(),
         hurry: watch::Sender::new(0),
         counts: watch::Sender::new(Counts::default()),
@@ -207,6 +222,8 @@ pub struct Shared {
     pub settings: Settings,
     /// Is told of what was acknowledged, and asked for what is not in memory.
     pub journal: Journal,
+    /// Asked before each attempt.
+    pub permit: Permit,
     /// Parcels wait on the lanes.
     pub arrived: Notify,
     /// How often someone wanted all sent at once.

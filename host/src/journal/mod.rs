@@ -95,6 +95,9 @@ enum Order {
     /// Nobody waits for it.
     Note(Vec<Row>),
     Read(u64, oneshot::Sender<Option<ParcelRecord>>),
+    Webhook(u64, oneshot::Sender<Option<WebhookRecord>>),
+    /// Numbers of all webhooks.
+    Webhooks(oneshot::Sender<Vec<u64>>),
 }
 
 impl Journal {
@@ -205,6 +208,23 @@ impl Journal {
         orders.send(Order::Read(number, sender)).ok()?;
         read.await.ok().flatten()
     }
+
+    /// Reads a webhook; none if it is not needed any more.
+    pub async fn webhook(&self, number: u64) -> Option<WebhookRecord> {
+        let (sender, read) = oneshot::channel();
+        let orders = self.orders.as_ref()?;
+        orders.send(Order::Webhook(number, sender)).ok()?;
+        read.await.ok().flatten()
+    }
+
+    /// The numbers of the webhooks that are still needed, in the order in which they were received.
+    pub async fn webhooks(&self) -> Vec<u64> {
+        let (sender, read) = oneshot::channel();
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(Order::Webhooks(sender));
+        }
+        read.await.unwrap_or_default()
+    }
 }
 
 /// The thread.
@@ -245,7 +265,16 @@ impl Writer {
                                 since.get_or_insert_with(Instant::now);
                             }
                             Order::Read(number, sender) => {
-                                let _ = sender.send(self.read(number));
+                                let _ = sender.send(self.read(|store| store.parcel(number)));
+                            }
+                            Order::Webhook(number, sender) => {
+                                let _ = sender.send(self.read(|store| store.webhook(number)));
+                            }
+                            Order::Webhooks(sender) => {
+                                let webhooks = self.read(|store| store.webhooks().map(Some));
+                                let webhooks = webhooks.unwrap_or_default().into_iter();
+                                let numbers = webhooks.map(|(number, _)| number);
+                                let _ = sender.send(numbers.collect());
                             }
                         }
                         next = orders.try_recv().ok();
@@ -318,9 +347,9 @@ impl Writer {
         self.health.send_replace(Health::Failing(why));
     }
 
-    fn read(&mut self, number: u64) -> Option<ParcelRecord> {
-        match self.store.as_ref()?.parcel(number) {
-            Ok(parcel) => parcel,
+    fn read<T>(&mut self, what: impl FnOnce(&Store) -> Result<Option<T>, StoreError>) -> Option<T> {
+        match what(self.store.as_ref()?) {
+            Ok(found) => found,
             Err(error) => {
                 self.fail(&error);
                 None

@@ -16,6 +16,7 @@ use redb::{
 use thiserror::Error;
 
 use super::record::{ParcelRecord, WebhookRecord};
+use crate::leader::Term;
 
 /// Version of what lies in the file beside the index's own records, which have theirs.
 const FORMAT: u32 = 1;
@@ -24,6 +25,11 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const INDEX: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
 const WEBHOOKS: TableDefinition<u64, &[u8]> = TableDefinition::new("webhooks");
 const PARCELS: TableDefinition<u64, &[u8]> = TableDefinition::new("parcels");
+
+/// Of [`Row::Led`].
+const LED_LEASE: &str = "led-lease";
+/// Of [`Row::Led`].
+const LED_TERM: &str = "led-term";
 
 /// Name of the file in the state directory.
 const FILE: &str = "journal.redb";
@@ -49,6 +55,8 @@ pub enum Row {
     Parcel(u64, Vec<u8>),
     /// Spans that were sent, or never will be.
     ParcelDone(u64),
+    /// From now on this replica leads, in this term.
+    Led(Term),
 }
 
 /// Why a state directory cannot be used.
@@ -119,6 +127,8 @@ pub struct Store {
     pub last_webhook: Option<u64>,
     /// The highest number that a parcel was given so far.
     pub last_parcel: Option<u64>,
+    /// When this replica led last.
+    pub led: Option<Term>,
 }
 
 impl Store {
@@ -201,6 +211,7 @@ impl Store {
             other_bytes: 0,
             last_webhook: None,
             last_parcel: None,
+            led: None,
         };
         store.check_format()?;
         store.measure().map_err(Unusable::unreadable)?;
@@ -269,6 +280,11 @@ impl Store {
         ] {
             *last = (*last).max(meta.get(name)?.map(|number| number.value()));
         }
+        let lease = meta.get(LED_LEASE)?.map(|lease| lease.value());
+        let number = meta.get(LED_TERM)?.map(|number| number.value());
+        self.led = lease
+            .zip(number)
+            .map(|(lease, number)| Term { lease, number });
         Ok(())
     }
 
@@ -313,6 +329,20 @@ impl Store {
             .into_iter()
             .filter_map(|(number, webhook)| Some((number, webhook?)));
         Ok(known.collect())
+    }
+
+    /// A webhook; none if it is not needed any more.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn webhook(&self, number: u64) -> Result<Option<WebhookRecord>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let table = transaction.open_table(WEBHOOKS)?;
+            let row = table.get(number)?;
+            Ok(row.and_then(|row| WebhookRecord::read(row.value())))
+        };
+        read().map_err(StoreError::failed)
     }
 
     /// The parcels that were not acknowledged, the oldest first.
@@ -387,7 +417,7 @@ impl Store {
 
     /// All rows of the index, as text.
     #[cfg(test)]
-    pub(super) fn index_rows(&self) -> Result<Vec<(String, String)>, redb::Error> {
+    pub(crate) fn index_rows(&self) -> Result<Vec<(String, String)>, redb::Error> {
         let mut rows = Vec::new();
         let table = self.database.begin_read()?.open_table(INDEX)?;
         scan(&table, &[], |key, value| {
@@ -460,6 +490,7 @@ fn write(
     let mut index = transaction.open_table(INDEX)?;
     let mut webhooks = transaction.open_table(WEBHOOKS)?;
     let mut parcels = transaction.open_table(PARCELS)?;
+    let mut meta = transaction.open_table(META)?;
     for row in rows {
         match row {
             Row::Anew => {
@@ -515,6 +546,10 @@ fn write(
                 parcels.remove(number)?;
                 sizes.forget_parcel(number);
             }
+            Row::Led(term) => {
+                meta.insert(LED_LEASE, term.lease)?;
+                meta.insert(LED_TERM, term.number)?;
+            }
         }
     }
     while sizes.parcel_bytes + sizes.other_bytes > max_size {
@@ -525,7 +560,6 @@ fn write(
         sizes.parcel_bytes -= bytes;
         evicted.parcels += 1;
     }
-    let mut meta = transaction.open_table(META)?;
     for (name, last) in [
         ("last-webhook", sizes.last_webhook),
         ("last-parcel", sizes.last_parcel),

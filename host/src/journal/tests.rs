@@ -13,6 +13,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::*;
+use crate::leader::Term;
 
 const PLENTY: u64 = 1 << 30;
 
@@ -93,6 +94,33 @@ fn what_was_written_is_there_after_a_restart_and_numbers_go_on() {
     assert_eq!(index(&store), text(&[("t", "3")]));
     // Those that are gone are not given again.
     assert_eq!((store.last_webhook, store.last_parcel), (Some(5), Some(9)));
+}
+
+#[test]
+fn the_last_term_is_known_after_a_restart_and_an_index_anew_leaves_all_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    assert_eq!(store.led, None);
+    let record = webhook("{}");
+    let first = Term {
+        lease: u64::MAX,
+        number: 3,
+    };
+    store
+        .commit([
+            Row::Led(first),
+            put("a", "1"),
+            Row::Webhook(4, record.write()),
+        ])
+        .unwrap();
+    let last = Term { number: 5, ..first };
+    store.commit([Row::Anew, Row::Led(last)]).unwrap();
+    drop(store);
+    let store = open(directory.path());
+    assert_eq!(store.led, Some(last));
+    assert_eq!(index(&store), []);
+    assert_eq!(store.webhook(4).unwrap(), Some(record));
+    assert_eq!(store.webhook(5).unwrap(), None);
 }
 
 #[test]

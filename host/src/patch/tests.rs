@@ -29,7 +29,13 @@ async fn patches(
     let kinds = Arc::new(Kinds::new(api(answer).await));
     let (results, answers) = unbounded_channel();
     (
-        Patches::start(settings, kinds, results, Metrics::default()),
+        Patches::start(
+            settings,
+            kinds,
+            results,
+            Metrics::default(),
+            Permit::always(),
+        ),
         answers,
     )
 }
@@ -236,7 +242,13 @@ async fn what_is_not_answered_in_time_is_tried_again() {
         timeout: Duration::from_millis(100),
         ..settings()
     };
-    let patches = Patches::start(impatient, kinds, results, Metrics::default());
+    let patches = Patches::start(
+        impatient,
+        kinds,
+        results,
+        Metrics::default(),
+        Permit::always(),
+    );
     patches.push(annotate(pod("a")));
     assert_eq!(answer(&mut answers).await.1, Annotated::Done);
     assert_eq!(server.hits(hanging), 2);

@@ -6,8 +6,11 @@ use anyhow::Context as _;
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::{self, Change, Fact, Index, Webhook};
 use lighthouse_telemetry_core::time::Time;
+use tokio::sync::mpsc;
 
 use crate::journal::{self, Journal, Kept, Row, Store, StoreError, WebhookRecord};
+use crate::leader::{Left, Term};
+use crate::webhook::Taken;
 
 /// What is left of the process before.
 #[derive(Debug)]
@@ -18,6 +21,10 @@ pub struct State {
     pub index: Index,
     /// Webhooks that are still needed.
     webhooks: Vec<(u64, WebhookRecord)>,
+    /// Others, which could not be kept.
+    unkept: Vec<Webhook>,
+    /// When this replica led last.
+    led: Option<Term>,
 }
 
 impl State {
@@ -30,6 +37,8 @@ impl State {
             journal: Journal::off(),
             index,
             webhooks: Vec::new(),
+            unkept: Vec::new(),
+            led: None,
         }
     }
 
@@ -60,6 +69,7 @@ impl State {
             Ok(store) => {
                 let restored = store.restore(&mut state.index, now)?;
                 state.webhooks = store.webhooks()?;
+                state.led = store.led;
                 parcels = store.parcels()?;
                 tracing::info!(
                     directory = %settings.directory.display(),
@@ -83,9 +93,49 @@ impl State {
         Ok((state, parcels))
     }
 
+    /// Numbers of the webhooks that are still needed. They are not held in memory any more.
+    pub(super) fn leave_webhooks(&mut self) -> Vec<u64> {
+        let webhooks = std::mem::take(&mut self.webhooks);
+        webhooks.into_iter().map(|(number, _)| number).collect()
+    }
+
+    /// Begins a term as leader, with what a follower has left. What the journal knows of the index is worth nothing if
+    /// somebody else has led since: they have gone on from there.
+    /// Gives where further webhooks come from.
+    pub(crate) async fn begin(
+        &mut self,
+        term: Term,
+        left: Left,
+        mut anew: Index,
+        now: Time,
+    ) -> mpsc::Receiver<Taken> {
+        let mut rows = Vec::new();
+        if left.is_anew || !term.follows(self.led) {
+            tracing::info!(
+                "another replica has led since; what is under way is rebuilt from the cluster"
+            );
+            anew.stand_still(now);
+            if self.journal.is_on() {
+                anew.keep_journal();
+            }
+            self.index = anew;
+            rows.push(Row::Anew);
+        }
+        rows.push(Row::Led(term));
+        // If it cannot be written, the journal is not what it was: nobody goes on from it.
+        let _ = self.journal.write(rows).await;
+        for number in left.kept {
+            if let Some(record) = self.journal.webhook(number).await {
+                self.webhooks.push((number, record));
+            }
+        }
+        self.unkept = left.unkept.into_iter().map(|taken| taken.webhook).collect();
+        left.taken
+    }
+
     /// The webhooks as the index takes them. Those that no mapper wants any more are done.
     pub(super) fn facts(&self, catalog: &Catalog) -> Vec<Fact> {
-        let mut facts = Vec::new();
+        let mut facts: Vec<Fact> = self.unkept.iter().cloned().map(Fact::Webhook).collect();
         for (number, record) in &self.webhooks {
             let body = serde_json::from_slice(&record.body).unwrap_or_default();
             let received = Time::from_nanoseconds(record.received);

@@ -5,12 +5,13 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::journal::Journal;
 use crate::receiver::Receiver;
 use crate::testing::{Asked, api, lines, status};
+use crate::webhook;
 
 const TOKEN: &str = "a token";
 

@@ -24,6 +24,7 @@ use crate::journal::{Health, Journal, Row, Written};
 use crate::lookup::Lookups;
 use crate::mapping::Mapping;
 use crate::patch::Patches;
+use crate::webhook::Taken;
 
 /// With more mappings in flight nothing new is taken in.
 const MAPPINGS: u64 = 512;
@@ -52,7 +53,7 @@ pub struct Inlets {
     /// Answers to effects.
     pub answers: mpsc::UnboundedReceiver<Fact>,
     /// Webhooks.
-    pub webhooks: mpsc::Receiver<Fact>,
+    pub webhooks: mpsc::Receiver<Taken>,
     /// What watches see.
     pub watched: mpsc::Receiver<Fact>,
     /// Whether every watch is ready.
@@ -98,7 +99,7 @@ pub struct Turns {
 /// What a turn brought.
 enum Came {
     Answer(Fact),
-    Webhook(Fact),
+    Webhook(Taken),
     Watched(Fact),
     Wake,
     Ready,
@@ -159,7 +160,7 @@ impl Turns {
                 }
                 Ok(()) = health.changed() => Came::Journal,
                 () = late(self.still_until, self.changed) => Came::Late,
-                Some(fact) = inlets.webhooks.recv(), if room => Came::Webhook(fact),
+                Some(taken) = inlets.webhooks.recv(), if room => Came::Webhook(taken),
                 Some(fact) = inlets.watched.recv(), if room => Came::Watched(fact),
                 () = inlets.drain.cancelled() => Came::Drain,
             };
@@ -167,7 +168,7 @@ impl Turns {
                 Came::Answer(fact) => {
                     self.take(fact, || inlets.answers.try_recv().ok());
                 }
-                Came::Webhook(fact) => self.observe(fact),
+                Came::Webhook(taken) => self.observe(Fact::Webhook(taken.webhook)),
                 Came::Watched(fact) => {
                     self.take(fact, || inlets.watched.try_recv().ok());
                 }
@@ -368,8 +369,8 @@ impl Turns {
         // What was answered with 202 is taken in, however much it is. A client that is still being served does not
         // keep the channel open.
         inlets.webhooks.close();
-        while let Ok(fact) = inlets.webhooks.try_recv() {
-            self.observe(fact);
+        while let Ok(taken) = inlets.webhooks.try_recv() {
+            self.observe(Fact::Webhook(taken.webhook));
         }
         inlets.watched.close();
         while let Ok(fact) = inlets.watched.try_recv() {

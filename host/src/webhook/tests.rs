@@ -12,7 +12,7 @@ const TOKEN: &str = "a token";
 
 struct Server {
     address: std::net::SocketAddr,
-    facts: mpsc::Receiver<Fact>,
+    taken: mpsc::Receiver<Taken>,
     metrics: Metrics,
     stop: CancellationToken,
 }
@@ -23,6 +23,15 @@ async fn serve(verification: Verification, room: usize) -> Server {
 }
 
 async fn serve_within(verification: Verification, room: usize, patience: Duration) -> Server {
+    serve_as(Standing::alone(), verification, room, patience).await
+}
+
+async fn serve_as(
+    standing: Standing,
+    verification: Verification,
+    room: usize,
+    patience: Duration,
+) -> Server {
     let watch = Watch {
         source: Source::Webhooks(vec!["push".to_owned(), "ping".to_owned()]),
         fields: vec!["/Ref".to_owned()],
@@ -34,16 +43,17 @@ async fn serve_within(verification: Verification, room: usize, patience: Duratio
         ..Description::default()
     };
     let catalog = Catalog::new([("test".to_owned(), description)]).expect("a catalog");
-    let (facts, taken) = mpsc::channel(room);
+    let (sender, taken) = mpsc::channel(room);
     let metrics = Metrics::default();
     let (_, ready) = watch::channel(true);
     let receiver = Receiver {
         verification,
         catalog: Arc::new(catalog),
         clock: Clock::stepped(Time::from_nanoseconds(7)),
-        facts,
+        taken: sender,
         journal: Journal::off(),
         ready,
+        standing,
         metrics: metrics.clone(),
         body_timeout: patience,
         refusals: Refusals::default(),
@@ -63,7 +73,7 @@ async fn serve_within(verification: Verification, room: usize, patience: Duratio
     ));
     Server {
         address,
-        facts: taken,
+        taken,
         metrics,
         stop,
     }
@@ -132,8 +142,8 @@ fn signs_as_lighthouse_does() {
 async fn a_webhook_becomes_a_fact() {
     let mut server = signed().await;
     assert_eq!(code(&server.webhook("push", &push()).await), "202");
-    match server.facts.recv().await {
-        Some(Fact::Webhook(webhook)) => {
+    match server.taken.recv().await {
+        Some(Taken { webhook, .. }) => {
             assert_eq!(webhook.kind, "push");
             assert_eq!(webhook.guid.as_deref(), Some("g-1"));
             assert_eq!(webhook.received, Time::from_nanoseconds(7));
@@ -141,6 +151,80 @@ async fn a_webhook_becomes_a_fact() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// A push as another replica forwards it, which has received it at 5.
+fn forwarded_push() -> Vec<(String, String)> {
+    let record = WebhookRecord {
+        kind: "push".to_owned(),
+        received: 5,
+        body: push().into(),
+    };
+    let key = Verification::Key(TOKEN.into());
+    let headers = forwarded::headers(&key, &record).expect("headers");
+    headers
+        .iter()
+        .map(|(name, value)| {
+            let value = value.to_str().expect("text");
+            (name.to_string(), value.to_owned())
+        })
+        .collect()
+}
+
+fn borrowed(headers: &[(String, String)]) -> Vec<(&str, &str)> {
+    let headers = headers.iter();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_webhook_that_another_replica_forwards_was_received_when_it_says() {
+    let mut server = signed().await;
+    let answer = server.post(&borrowed(&forwarded_push()), &push()).await;
+    assert_eq!(code(&answer), "202");
+    let taken = server.taken.recv().await.expect("a webhook");
+    assert_eq!(taken.webhook.received, Time::from_nanoseconds(5));
+    assert_eq!(taken.webhook.guid.as_deref(), Some("g-1"));
+}
+
+#[tokio::test]
+async fn when_a_webhook_was_received_says_nobody_without_the_key() {
+    let mut server = signed().await;
+    let mut earlier = forwarded_push();
+    let mut unsigned = forwarded_push();
+    let mut signed_otherwise = forwarded_push();
+    unsigned.retain(|(name, _)| name != forwarded::SIGNATURE_OF_RECEIPT);
+    for (name, value) in &mut earlier {
+        if name == forwarded::RECEIVED {
+            "4".clone_into(value);
+        }
+    }
+    let body_signature = sign(&TOKEN.into(), &push());
+    for (name, value) in &mut signed_otherwise {
+        if name == forwarded::SIGNATURE_OF_RECEIPT {
+            value.clone_from(&body_signature);
+        }
+    }
+    for headers in [earlier, unsigned, signed_otherwise] {
+        let answer = server.post(&borrowed(&headers), &push()).await;
+        assert_eq!(code(&answer), "401", "{headers:?}");
+    }
+    assert!(server.taken.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_follower_takes_webhooks_but_none_that_another_replica_forwards() {
+    let key = Verification::Key(TOKEN.into());
+    let mut server = serve_as(Standing::follower(), key, 8, Duration::from_secs(60)).await;
+    let answer = server.post(&borrowed(&forwarded_push()), &push()).await;
+    assert_eq!(code(&answer), "503");
+    assert!(server.taken.try_recv().is_err());
+    assert_eq!(code(&server.webhook("push", &push()).await), "202");
+    let taken = server.taken.recv().await.expect("a webhook");
+    assert_eq!(taken.webhook.received, Time::from_nanoseconds(7));
+    // There is no journal to keep it.
+    assert!(taken.unkept.is_some());
 }
 
 #[tokio::test]
@@ -189,10 +273,8 @@ async fn what_is_wrong_is_told_and_counted() {
     assert_eq!(code(&without_kind), "400");
     assert!(without_kind.contains("X-Lighthouse-Webhook-Kind"));
     // Only the ping was wanted.
-    assert!(
-        matches!(server.facts.try_recv(), Ok(Fact::Webhook(webhook)) if webhook.kind == "ping")
-    );
-    assert!(server.facts.try_recv().is_err());
+    assert!(matches!(server.taken.try_recv(), Ok(taken) if taken.webhook.kind == "ping"));
+    assert!(server.taken.try_recv().is_err());
     let counted = format!("{:?}", server.metrics);
     for outcome in [
         "unknown-kind",
@@ -275,9 +357,9 @@ async fn a_full_queue_says_when_to_come_again() {
     let answer = server.webhook("push", &push()).await;
     assert_eq!(code(&answer), "503");
     assert!(answer.contains("retry-after: 1"), "{answer}");
-    assert!(server.facts.recv().await.is_some());
+    assert!(server.taken.recv().await.is_some());
     assert_eq!(code(&server.webhook("push", &push()).await), "202");
-    server.facts.close();
+    server.taken.close();
     assert_eq!(code(&server.webhook("push", &push()).await), "503");
 }
 

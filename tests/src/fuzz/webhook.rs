@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, Request};
 use lighthouse_telemetry::clock::Clock;
 use lighthouse_telemetry::config::{Secret, Verification};
 use lighthouse_telemetry::journal::Journal;
+use lighthouse_telemetry::leader::Standing;
 use lighthouse_telemetry::metrics::Metrics;
 use lighthouse_telemetry::webhook::{KIND, PATH, Receiver, Refusals, SIGNATURE, router, sign};
 use lighthouse_telemetry_core::time::Time;
@@ -48,9 +49,10 @@ pub fn webhook(data: &[u8]) {
         verification: Verification::Key(Secret::from(KEY)),
         catalog: Arc::clone(&MAPPERS.catalog),
         clock: Clock::stepped(Time::EPOCH),
-        facts,
+        taken: facts,
         journal: Journal::off(),
         ready,
+        standing: Standing::alone(),
         metrics: Metrics::default(),
         body_timeout: Duration::from_secs(60),
         refusals: Refusals::default(),

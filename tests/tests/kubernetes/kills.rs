@@ -50,6 +50,7 @@ pub fn plan() -> anyhow::Result<Vec<Shape>> {
                 count: KILLS.min(kills - play * KILLS),
                 steps: 0,
                 seed: seed + u64::from(play),
+                leader: false,
             },
         });
     Ok(shapes.collect())

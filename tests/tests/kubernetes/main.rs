@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 mod faults;
 mod kills;
 mod processes;
+mod replicas;
 
 /// A test that is no scenario.
 type Test =
@@ -82,7 +83,11 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
             shape.play(&*ground.ok_or("only listed")?)
         }));
     }
-    for (name, test) in faults::ALL.iter().chain(processes::ALL) {
+    let tests = faults::ALL
+        .iter()
+        .chain(processes::ALL)
+        .chain(replicas::ALL);
+    for (name, test) in tests {
         let ground = ground.cloned();
         trials.push(Trial::test(*name, move || {
             let ground = ground.ok_or("only listed")?;

@@ -87,7 +87,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing is exported by itself while a test runs.
 const NEVER: &str = "1h";
 
-async fn receiver() -> Result<Receiver> {
+pub async fn receiver() -> Result<Receiver> {
     Receiver::start(([127, 0, 0, 1], 0).into()).await
 }
 
@@ -103,14 +103,14 @@ async fn start(ground: &Ground, namespace: &str, receiver: &Receiver) -> Result<
     .await
 }
 
-fn push() -> Value {
+pub fn push() -> Value {
     json!({
         "GUID": "guid-1", "Ref": "refs/heads/main", "After": "1f0e6c4d9b7a3f5281c0d6e8f4a2b7c9d1e3f5a7",
         "Repo": {"Namespace": "acme", "Name": "shop", "FullName": "acme/shop"},
     })
 }
 
-fn job(name: &str, state: &str) -> Value {
+pub fn job(name: &str, state: &str) -> Value {
     json!({
         "apiVersion": "lighthouse.jenkins.io/v1alpha1", "kind": "LighthouseJob",
         "metadata": {"name": name, "namespace": "jx", "uid": format!("alias-of-{name}")},
@@ -119,7 +119,7 @@ fn job(name: &str, state: &str) -> Value {
     })
 }
 
-async fn annotated(namespace: &Namespace, count: usize) -> Result<()> {
+pub async fn annotated(namespace: &Namespace, count: usize) -> Result<()> {
     let waiting = async {
         while namespace.annotations().await?.len() < count {
             tokio::time::sleep(Duration::from_millis(50)).await;
