@@ -230,7 +230,7 @@ fn attributes_have_the_right_type() {
 fn attributes_have_one_value_that_they_can_have() {
     let no_value = "which is no value that it can have";
     for (key, value) in [
-        ("cicd.pipeline.result", "succeeded"),
+        ("vcs.ref.head.type", "revision"),
         ("vcs.provider.name", "GitHub"),
         ("k8s.pod.status.phase", "running"),
         ("tekton.member_of", "middle"),
