@@ -10,7 +10,8 @@ mod webhook;
 mod webhook_payload;
 
 use span_mapper_sdk::{
-    AnnotationValue, Configuration, Description, Error, Mapper, ObjectSource, Outcome, Subject, Watch, export_mapper,
+    AnnotationValue, Configuration, Description, Error, Mapper, ObjectSource, Outcome, Subject,
+    Watch, export_mapper,
 };
 
 /// The mapper.
