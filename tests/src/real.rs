@@ -143,6 +143,8 @@ pub async fn play_with(
             let receipts: Vec<Time> = windows.iter().map(|(sent, _)| *sent).collect();
             let earlier = as_served(earlier, &namespace, &receipts)?;
             let due = pure::exported_until(mappers, &earlier, step.at)?;
+            // Nothing would come from a dead one.
+            host.process().await?;
             arrived(&receiver, due).await?;
         }
         match &step.what {
