@@ -60,7 +60,11 @@ chaos: ## Kill the process 200 times under load on a real kube-apiserver; CHAOS_
 .PHONY: bench
 bench: ## Speed and size against their targets
 	@tests/kube-apiserver/build.sh >/dev/null
-	$(CARGO) bench --locked --workspace --bench '*'
+	$(CARGO) bench --locked --workspace --bench mapping --bench ingest --bench index --bench memory --bench process
+
+.PHONY: load
+load: ## Memory, start and webhooks of the release binary at ten times a busy cluster (most of an hour)
+	$(CARGO) bench --locked --workspace --bench load
 
 .PHONY: lint
 lint: ## Clippy on both workspaces, warnings are errors

@@ -168,6 +168,12 @@ impl Receiver {
         self.store.spans.borrow().clone()
     }
 
+    /// As [`Receiver::spans`], and keeps none of it.
+    #[must_use]
+    pub fn take(&self) -> Vec<ResourceSpans> {
+        self.store.spans.send_replace(Vec::new())
+    }
+
     /// Waits until what was received satisfies a condition, and gives it. Waits for ever if it never does:
     /// set a limit around it.
     pub async fn wait_for(

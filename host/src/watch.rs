@@ -20,6 +20,7 @@ use lighthouse_telemetry_core::catalog::{Catalog, ObjectError};
 use lighthouse_telemetry_core::description::ObjectSource;
 use lighthouse_telemetry_core::index::Fact;
 use lighthouse_telemetry_core::object::{GroupKind, Object, SourceId, Uid};
+use lighthouse_telemetry_core::projection::Projection;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -159,7 +160,8 @@ fn usable(
 /// those who try what no API server sends.
 #[must_use]
 pub fn decode(text: &[u8], catalog: &Catalog, source: SourceId) -> Option<Object> {
-    let raw: Raw = serde_json::from_slice(text).ok()?;
+    let reads = Arc::new(catalog.reads(source)?.clone());
+    let raw: Raw = object::reading(&reads, || serde_json::from_slice(text)).ok()?;
     let (_, wanted) = catalog.sources().find(|(id, _)| *id == source)?;
     let version = wanted.versions.first().map_or("v1", String::as_str);
     let kind = GroupVersionKind::gvk(&wanted.group, version, &wanted.kind);
@@ -268,6 +270,8 @@ impl Task {
             page_size: Some(100),
             ..watcher::Config::default()
         };
+        let reads = self.room.catalog.reads(self.id).cloned();
+        let reads = Arc::new(reads.unwrap_or_else(Projection::whole));
         let mut streams = SelectAll::new();
         let cluster_wide = !served.namespaced;
         for (place, scope) in self.scopes.iter().enumerate() {
@@ -282,7 +286,13 @@ impl Task {
             };
             let (client, notes) = connection::observed(self.room.kinds.client(), limits);
             let api = served.api::<Raw>(client, scope.namespace.as_deref());
-            let items = stream::items(api, notes, config.clone(), settings.first_pause);
+            let items = stream::items(
+                api,
+                notes,
+                config.clone(),
+                settings.first_pause,
+                Arc::clone(&reads),
+            );
             streams.push(items.map(move |item| (place, item)).boxed());
         }
         if cluster_wide {

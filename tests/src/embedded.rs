@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::outcome::{Outcome, added_annotations, scrape, title};
 use crate::process::KEY;
 use crate::scenario::{Scenario, What};
-use crate::webhook;
+use crate::{web, webhook};
 
 /// For the host to become quiet.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -238,13 +238,14 @@ impl Ground<'_> {
     }
 
     async fn troubles_and_metrics(&self) -> Result<(Value, String)> {
-        let get = async |path: &str| {
-            let url = format!("http://{}/{path}", self.running.admin_address);
-            anyhow::Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
-        };
-        let mut report: Value = serde_json::from_str(&get("readyz").await?)?;
+        let address = self.running.admin_address;
+        let report = web::get(address, "/readyz").await?;
+        let mut report: Value = serde_json::from_str(&report)?;
         let troubles = report.get_mut("troubles").map(Value::take);
-        Ok((troubles.unwrap_or_default(), get("metrics").await?))
+        Ok((
+            troubles.unwrap_or_default(),
+            web::get(address, "/metrics").await?,
+        ))
     }
 
     /// Waits until the index has taken in all that happened, and nothing that follows from it is under way.

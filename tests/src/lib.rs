@@ -17,4 +17,5 @@ pub mod process;
 pub mod pure;
 pub mod real;
 pub mod scenario;
+pub mod web;
 pub mod webhook;

@@ -10,6 +10,8 @@ use lighthouse_telemetry_core::index::Counts;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use serde_json::Value;
 
+use crate::web;
+
 /// By kind and name of an object: the annotations that the host set.
 pub type Annotations = BTreeMap<String, BTreeMap<String, String>>;
 
@@ -76,11 +78,7 @@ pub fn counted(counts: &Counts) -> Counted {
 /// # Errors
 /// If they cannot be had.
 pub async fn scrape(admin: SocketAddr) -> Result<Counted> {
-    let text = reqwest::get(format!("http://{admin}/metrics"))
-        .await?
-        .error_for_status()?
-        .text()
-        .await?;
+    let text = web::get(admin, "/metrics").await?;
     let mut counted = Counted::new();
     for name in COUNTED {
         let start = format!("lighthouse_telemetry_{name}_total ");

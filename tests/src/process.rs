@@ -12,6 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::web;
+
 /// The token that webhooks are signed with.
 pub const KEY: &str = "the token of the tests";
 /// Until the process says where it listens, and until it has ended after it was told to.
@@ -23,6 +25,7 @@ pub struct Process {
     child: Child,
     webhooks: SocketAddr,
     admin: SocketAddr,
+    client: reqwest::Client,
     log: Lines,
     /// Removed with it; none where it is another's.
     state: Option<TempDir>,
@@ -206,6 +209,7 @@ impl Process {
             child,
             webhooks,
             admin,
+            client: web::client()?,
             log,
             state: None,
         })
@@ -258,7 +262,7 @@ impl Process {
         let mut last = None;
         let waiting = async {
             loop {
-                let response = reqwest::get(&url).await?;
+                let response = self.client.get(&url).send().await?;
                 let said = (response.status().as_u16(), response.text().await?);
                 if wished(said.0, &said.1) {
                     return anyhow::Ok(said);

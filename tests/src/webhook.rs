@@ -7,6 +7,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::web;
+
 /// The headers that Lighthouse sends with a webhook of this kind.
 ///
 /// # Errors
@@ -29,7 +31,7 @@ pub fn headers(kind: &str, key: &str, body: &[u8]) -> Result<http::HeaderMap> {
 /// If there is no answer.
 pub async fn send(to: SocketAddr, kind: &str, key: &str, body: &Value) -> Result<u16> {
     let body = serde_json::to_vec(body)?;
-    let response = reqwest::Client::new()
+    let response = web::client()?
         .post(format!("http://{to}/lighthouse/events"))
         .headers(headers(kind, key, &body)?)
         .body(body)

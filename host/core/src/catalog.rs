@@ -1,6 +1,7 @@
 //! The mappers in use, and what they want: which kinds are watched, and how an object of the cluster or a
 //! webhook becomes what the index takes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,7 +46,24 @@ struct SourceEntry {
     source: ObjectSource,
     subjects: Vec<WatchId>,
     attachments: Vec<AttachmentEntry>,
+    /// All that [`Catalog::object`] looks at.
+    reads: Projection,
 }
+
+/// What is read of an object whatever mappers want: who it is, and whom it belongs to.
+const ALWAYS_READ: [&str; 9] = [
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/metadata/uid",
+    "/metadata/resourceVersion",
+    "/metadata/creationTimestamp",
+    "/metadata/ownerReferences",
+    "/metadata/labels",
+];
+/// What is read of an Event.
+const INVOLVED: &str = "/involvedObject";
 
 #[derive(Debug)]
 struct AttachmentEntry {
@@ -105,7 +123,56 @@ impl Catalog {
         }
         catalog.annotation_keys.sort();
         catalog.annotation_keys.dedup();
+        for place in 0..catalog.sources.len() {
+            let reads = catalog.all_reads(place);
+            if let Some(entry) = catalog.sources.get_mut(place) {
+                entry.reads = reads;
+            }
+        }
         Ok(catalog)
+    }
+
+    fn all_reads(&self, source: usize) -> Projection {
+        let mut pointers: Vec<Cow<'_, str>> = ALWAYS_READ.map(Cow::from).into();
+        pointers.extend(self.annotation_keys.iter().map(|key| {
+            let segment = key.replace('~', "~0").replace('/', "~1");
+            format!("/metadata/annotations/{segment}").into()
+        }));
+        let mut fields: Vec<&[String]> = Vec::new();
+        if let Some(entry) = self.sources.get(source) {
+            let subjects = entry.subjects.iter().filter_map(|id| self.entry(*id));
+            fields.extend(subjects.map(|entry| entry.watch.fields.as_slice()));
+            for attachment in &entry.attachments {
+                if attachment.relation == Relation::Involved {
+                    pointers.push(INVOLVED.into());
+                }
+                let watch = self.entry(attachment.watch).map(|entry| &entry.watch);
+                let declared = watch.and_then(|watch| {
+                    let place = usize::try_from(attachment.attachment).ok()?;
+                    watch.attachments.get(place)
+                });
+                fields.extend(declared.map(|declared| declared.fields.as_slice()));
+            }
+        }
+        // No fields at all stand for the whole object, which the empty pointer names.
+        pointers.extend(fields.into_iter().flat_map(|fields| {
+            let whole = fields.is_empty().then_some("");
+            whole
+                .into_iter()
+                .chain(fields.iter().map(String::as_str))
+                .map(Cow::from)
+        }));
+        // All are pointers that were read before, but for annotation keys, which are escaped.
+        Projection::of_object(pointers.iter().map(AsRef::as_ref))
+            .unwrap_or_else(|_| Projection::whole())
+    }
+
+    /// What of an object of this source is read at all: [`Catalog::object`] makes the same of that as of the whole.
+    #[must_use]
+    pub fn reads(&self, source: SourceId) -> Option<&Projection> {
+        self.sources
+            .get(source.0 as usize)
+            .map(|entry| &entry.reads)
     }
 
     fn add(&mut self, name: String, description: Description) -> Result<(), CatalogError> {
@@ -188,6 +255,7 @@ impl Catalog {
                 source: source.clone(),
                 subjects: Vec::new(),
                 attachments: Vec::new(),
+                reads: Projection::default(),
             });
             self.sources.len() - 1
         });
@@ -486,3 +554,6 @@ fn texts(
 fn number(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 //! The host does this once, when an object arrives, and keeps only the result. Equal fields give equal text.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::Deserialize as _;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -55,6 +58,14 @@ pub struct PointerError {
 }
 
 impl Projection {
+    /// The projection to everything.
+    #[must_use]
+    pub fn whole() -> Self {
+        let mut projection = Self::default();
+        projection.root.whole = true;
+        projection
+    }
+
     /// The projection to these fields of a Kubernetes object and to what identifies it: JSON pointers (RFC 6901)
     /// in which a segment `*` stands for every element of a list or value of a map. None at all means the whole
     /// object.
@@ -106,6 +117,127 @@ impl Projection {
     }
 }
 
+impl<'de> DeserializeSeed<'de> for &Projection {
+    type Value = Value;
+
+    /// Reads a value as far as it is selected: what is not costs no memory. [`Projection::apply`] makes the same of
+    /// what was read as of the whole, and so does every other projection that selects no more.
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Reading(&self.root).deserialize(deserializer)
+    }
+}
+
+/// A value that is read as far as a node selects it.
+struct Reading<'a>(&'a Node);
+
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if self.0.whole {
+            return Value::deserialize(deserializer);
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Reading<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut read = Vec::new();
+        loop {
+            let element = match self.0.element(read.len()) {
+                Some(below) => elements.next_element_seed(Reading(below))?,
+                None => elements.next_element::<IgnoredAny>()?.map(|_| Value::Null),
+            };
+            match element {
+                Some(element) => read.push(element),
+                None => return Ok(Value::Array(read)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut read = Map::new();
+        while let Some(selected) = members.next_key_seed(ReadingKey(self.0))? {
+            match selected {
+                Some((key, below)) => {
+                    let member = members.next_value_seed(Reading(below))?;
+                    read.insert(key, member);
+                }
+                None => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Value::Object(read))
+    }
+}
+
+/// A key of a member: it, and what is selected below it; none if nothing is.
+struct ReadingKey<'a>(&'a Node);
+
+impl<'de, 'a> DeserializeSeed<'de> for ReadingKey<'a> {
+    type Value = Option<(String, &'a Node)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for ReadingKey<'a> {
+    type Value = Option<(String, &'a Node)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.below(key).map(|below| (key.to_owned(), below)))
+    }
+}
+
 impl Node {
     fn add(&mut self, segments: &[String]) {
         let Some((first, rest)) = segments.split_first() else {
@@ -134,6 +266,18 @@ impl Node {
             return Some(self);
         }
         self.members.get(key).or(self.every.as_deref())
+    }
+
+    /// What is selected of the element of a list at this place.
+    fn element(&self, place: usize) -> Option<&Node> {
+        if self.whole || self.members.is_empty() {
+            return if self.whole {
+                Some(self)
+            } else {
+                self.every.as_deref()
+            };
+        }
+        self.below(&place.to_string())
     }
 }
 
@@ -204,18 +348,8 @@ impl Selected<'_> {
         elements: &[Value],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let node = self.node;
-        let every = if node.whole {
-            Some(node)
-        } else {
-            node.every.as_deref()
-        };
         let selected = elements.iter().enumerate().map(|(place, element)| {
-            let below = if node.whole || node.members.is_empty() {
-                every
-            } else {
-                node.below(&place.to_string())
-            };
+            let below = self.node.element(place);
             // An element that is not selected stands as null, so that the others keep their places.
             below.map(|below| self.below(element, below))
         });
@@ -341,6 +475,23 @@ mod tests {
             let once = projection.apply(&value);
             let twice = projection.apply(&serde_json::from_str(&once).unwrap());
             prop_assert_eq!(once, twice);
+        }
+
+        #[test]
+        fn what_is_read_of_a_value_is_projected_as_the_whole(
+            value in any_json(),
+            fields in prop::collection::vec("(/([a-c]|[01]|\\*)){0,3}", 1..4),
+            more in prop::collection::vec("(/([a-c]|[01]|\\*)){1,3}", 0..4),
+        ) {
+            let fields = fields.iter().map(String::as_str);
+            let projection = Projection::of(fields.clone()).unwrap();
+            let reads = Projection::of(fields.chain(more.iter().map(String::as_str))).unwrap();
+            let text = value.to_string();
+            let mut json = serde_json::Deserializer::from_str(&text);
+            let read = reads.deserialize(&mut json).unwrap();
+            json.end().unwrap();
+            prop_assert_eq!(projection.apply(&read), projection.apply(&value));
+            prop_assert_eq!(reads.apply(&read), reads.apply(&value));
         }
 
         #[test]

@@ -79,13 +79,9 @@ pub(super) fn list(store: &Store, query: &ListQuery) -> Result<Page, Failure> {
         None if query.exact => asked,
         None => store.revision(),
     };
-    let selected: Vec<_> = at(store, query, revision)?
+    let from = continues.as_ref();
+    let selected: Vec<_> = at(store, query, from, revision)?
         .into_iter()
-        .filter(|(key, _)| {
-            continues
-                .as_ref()
-                .is_none_or(|from| (&key.namespace, &key.name) > (&from.namespace, &from.name))
-        })
         .filter(|(_, stored)| query.selector.selects(&stored.value))
         .collect();
     let shown = if query.limit == 0 {
@@ -113,28 +109,34 @@ pub(super) fn list(store: &Store, query: &ListQuery) -> Result<Page, Failure> {
     }
     let objects = selected.into_iter().take(shown);
     Ok(Page {
-        objects: objects.map(|(_, stored)| stored).collect(),
+        objects: objects.map(|(_, stored)| Arc::clone(stored)).collect(),
         metadata,
     })
 }
 
-/// The objects as they were at a resource version: as they are, with all later changes undone.
-fn at(
-    store: &Store,
-    query: &ListQuery,
+/// The objects as they were at a resource version: as they are, with all later changes undone. Only those after a place, if
+/// there is one.
+fn at<'store>(
+    store: &'store Store,
+    query: &'store ListQuery,
+    from: Option<&Continue>,
     revision: u64,
-) -> Result<BTreeMap<ObjectKey, Arc<Stored>>, Failure> {
+) -> Result<BTreeMap<&'store ObjectKey, &'store Arc<Stored>>, Failure> {
     let namespace = query.namespace.as_deref();
+    let is_after = |key: &ObjectKey| {
+        from.is_none_or(|from| (&key.namespace, &key.name) > (&from.namespace, &from.name))
+    };
     let mut objects: BTreeMap<_, _> = store
         .objects(&query.resource, namespace)
-        .map(|(key, stored)| (key.clone(), Arc::clone(stored)))
+        .filter(|(key, _)| is_after(key))
         .collect();
     for change in store.changes_after(revision)?.rev().filter(|change| {
         change.key.resource == query.resource
             && namespace.is_none_or(|namespace| namespace == change.key.namespace)
+            && is_after(&change.key)
     }) {
         match &change.before {
-            Some(before) => objects.insert(change.key.clone(), Arc::clone(before)),
+            Some(before) => objects.insert(&change.key, before),
             None => objects.remove(&change.key),
         };
     }

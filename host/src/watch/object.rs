@@ -1,12 +1,15 @@
-//! An object as it comes from the API server, decoded once and without assumptions: a field of the wrong type
-//! in one object must not break the list that it comes in.
+//! An object as it comes from the API server, decoded once, as far as it is wanted, and without assumptions: a field of
+//! the wrong type in one object must not break the list that it comes in.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{ApiResource, DynamicResourceScope, Resource};
 use lighthouse_telemetry_core::object::Uid;
+use lighthouse_telemetry_core::projection::Projection;
+use serde::de::DeserializeSeed as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -45,9 +48,27 @@ impl Raw {
     }
 }
 
+thread_local! {
+    /// What of an object is read on this thread.
+    static READS: RefCell<Option<Arc<Projection>>> = const { RefCell::new(None) };
+}
+
+/// Does something that reads objects, of which only what is selected is kept; all else of a large object would be made into a
+/// tree for nothing. kube decodes where it is polled and gives no other way to tell it what for.
+pub fn reading<T>(reads: &Arc<Projection>, something: impl FnOnce() -> T) -> T {
+    let before = READS.replace(Some(Arc::clone(reads)));
+    let done = something();
+    READS.set(before);
+    done
+}
+
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(deserializer)?;
+        let reads = READS.with_borrow(Option::clone);
+        let mut value = match reads {
+            Some(reads) => reads.deserialize(deserializer)?,
+            None => Value::deserialize(deserializer)?,
+        };
         let mut metadata = ObjectMeta::default();
         if let Some(members) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             members.remove("managedFields");
@@ -126,6 +147,18 @@ mod tests {
         );
         assert_eq!(raw.uid().as_deref(), Some("1"));
         assert_eq!(raw.meta().resource_version.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_read() {
+        let wanted = Arc::new(Projection::of(["/spec/a", "/metadata/uid"]).expect("pointers"));
+        let text =
+            r#"{"spec": {"b": [1, {}], "a": {"c": 2}}, "metadata": {"uid": "1", "name": "n"}}"#;
+        let read = || serde_json::from_str::<Raw>(text).expect("an object");
+        let raw = reading(&wanted, read);
+        let expected = json!({"metadata": {"uid": "1"}, "spec": {"a": {"c": 2}}});
+        assert_eq!(raw.value(), &expected);
+        assert_eq!(read().value().pointer("/spec/b/0"), Some(&json!(1)));
     }
 
     #[test]

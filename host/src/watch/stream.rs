@@ -1,5 +1,7 @@
 //! What a watch gives: kube's events, what is seen of its connection, and its errors with pauses after them.
 
+use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -7,11 +9,12 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Error};
+use lighthouse_telemetry_core::projection::Projection;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::connection::Note;
-use super::object::Raw;
+use super::object::{self, Raw};
 
 /// Longest pause between two attempts.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -49,6 +52,7 @@ struct State {
     config: watcher::Config,
     first_pause: Duration,
     events: BoxStream<'static, watcher::Result<Event<Raw>>>,
+    reads: Arc<Projection>,
     notes: UnboundedReceiver<Note>,
     pauses: ExponentialBackoff,
     /// What the API server asked for since the last error.
@@ -72,7 +76,7 @@ impl State {
                     }
                     Note::Silent => return Some(Item::Silent),
                 },
-                event = self.events.next() => return Some(match event? {
+                event = next(&mut self.events, &self.reads) => return Some(match event? {
                     Ok(event) => {
                         // That a list begins says nothing yet of whether it can be had.
                         if !matches!(event, Event::Init) {
@@ -108,6 +112,14 @@ impl State {
     }
 }
 
+/// The next event. What is not read of objects is not kept in it.
+async fn next(
+    events: &mut BoxStream<'static, watcher::Result<Event<Raw>>>,
+    reads: &Arc<Projection>,
+) -> Option<watcher::Result<Event<Raw>>> {
+    poll_fn(|context| object::reading(reads, || events.poll_next_unpin(context))).await
+}
+
 /// Whether a watch loses nothing if it goes on from where it was. Else everything is listed anew.
 fn goes_on(error: &watcher::Error) -> bool {
     match error {
@@ -123,14 +135,16 @@ fn goes_on(error: &watcher::Error) -> bool {
     }
 }
 
-/// Lists and watches for ever, with a client whose connection is observed.
+/// Lists and watches for ever, with a client whose connection is observed. Of objects this is read.
 pub fn items(
     api: Api<Raw>,
     notes: UnboundedReceiver<Note>,
     config: watcher::Config,
     first_pause: Duration,
+    reads: Arc<Projection>,
 ) -> impl Stream<Item = Item> + Send {
     let state = State {
+        reads,
         events: watcher(api.clone(), config.clone()).boxed(),
         api,
         config,

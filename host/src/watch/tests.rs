@@ -6,6 +6,8 @@ use lighthouse_telemetry_core::description::{Attachment, Description, Relation, 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::mappers::Mappers;
+use crate::recording::{Happening, Recording};
 use crate::testing::{Asked, api, lines, status};
 
 fn source(kind: &str, group: &str, version: &str) -> ObjectSource {
@@ -407,4 +409,29 @@ async fn what_is_only_attached_is_listed_after_what_it_belongs_to() {
     ] {
         assert_eq!(watching.next().await, expected);
     }
+}
+
+/// The built-in mappers on a recorded run.
+#[test]
+fn what_is_read_of_a_recorded_object_is_enough() {
+    let catalog = Mappers::builtin().expect("the built-in mappers").catalog;
+    let recording = include_str!("../../recordings/pull-request.ndjson");
+    let recording = Recording::parse(recording).expect("a recording");
+    let mut compared = 0;
+    for entry in recording.entries() {
+        let Happening::Applied(object) = &entry.happening else {
+            continue;
+        };
+        let text = object.to_string();
+        for (id, source) in catalog.sources() {
+            if object["kind"] != source.kind.as_str() {
+                continue;
+            }
+            let read = decode(text.as_bytes(), &catalog, id).expect("an object");
+            let whole = catalog.object(id, object).expect("an object");
+            assert_eq!(format!("{read:?}"), format!("{whole:?}"));
+            compared += 1;
+        }
+    }
+    assert!(compared > 100, "{compared}");
 }

@@ -25,7 +25,7 @@ pub(super) fn check(tables: &Tables, attributes: &[KeyValue], faults: &mut Fault
             Known::Attribute { kind, values } => {
                 if !has_type(value, kind) {
                     faults.of(key, format!("is {value:?}, not of type {kind:?}"));
-                } else if values.is_some_and(|values| !values.contains(&json(value))) {
+                } else if values.is_some_and(|values| !values.concat().contains(&json(value))) {
                     faults.of(
                         key,
                         format!("is {value:?}, which is no value that it can have"),

@@ -96,10 +96,19 @@ pub(super) struct Own {
     /// By kind of an object, the convention that its main span follows.
     pub spans: BTreeMap<String, String>,
     pub missing: Vec<Missing>,
-    /// By attribute: why it has other values than the well-known ones.
-    custom_values: BTreeMap<String, String>,
+    /// By attribute.
+    custom_values: BTreeMap<String, CustomValues>,
     reasons: BTreeMap<String, String>,
     attributes: BTreeMap<String, OwnAttribute>,
+}
+
+/// Values that are not among the well-known ones.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CustomValues {
+    /// None: it may have any.
+    values: Option<Vec<Value>>,
+    because: String,
 }
 
 /// A required attribute that is not set.
@@ -116,8 +125,8 @@ pub(super) struct Missing {
 pub(super) enum Known<'t> {
     Attribute {
         kind: Type,
-        /// All that it may be.
-        values: Option<&'t [Value]>,
+        /// All that it may be: values of the conventions, and of our own.
+        values: Option<[&'t [Value]; 2]>,
     },
     Deprecated(&'t str),
     /// Not in any table, but in a namespace of the conventions.
@@ -170,7 +179,7 @@ impl Tables {
         if let Some(own) = self.own.attributes.get(name) {
             return Known::Attribute {
                 kind: own.kind,
-                values: own.values.as_deref(),
+                values: own.values.as_deref().map(|values| [&[], values]),
             };
         }
         match self.of_conventions(name) {
@@ -179,10 +188,11 @@ impl Tables {
             }
             Some(attribute) => Known::Attribute {
                 kind: attribute.kind,
-                values: attribute
-                    .values
-                    .as_deref()
-                    .filter(|_| !self.own.custom_values.contains_key(name)),
+                values: attribute.values.as_deref().and_then(|values| {
+                    let custom = self.own.custom_values.get(name);
+                    let custom = custom.map_or(Some(&[][..]), |custom| custom.values.as_deref());
+                    custom.map(|custom| [values, custom])
+                }),
             },
             None if self.is_of_conventions(name) => Known::Invented,
             None => Known::Unknown,
@@ -225,9 +235,10 @@ impl Tables {
                 faults.push(format!("{name} needs a reason"));
             }
         }
-        for (name, why) in &self.own.custom_values {
+        for (name, custom) in &self.own.custom_values {
             let known = self.of_conventions(name);
-            if known.is_none_or(|attribute| attribute.values.is_none()) || why.is_empty() {
+            if known.is_none_or(|attribute| attribute.values.is_none()) || custom.because.is_empty()
+            {
                 faults.push(format!(
                     "custom values of {name}: no such list, or no reason"
                 ));
@@ -351,7 +362,11 @@ mod tests {
     fn departures_are_from_something() {
         let mut tables = tables();
         let custom = &mut tables.own.custom_values;
-        custom.insert("vcs.change.title".to_owned(), "why not".to_owned());
+        let values = CustomValues {
+            values: None,
+            because: "why not".to_owned(),
+        };
+        custom.insert("vcs.change.title".to_owned(), values);
         let missing = Missing {
             span: "cicd.pipeline.run".to_owned(),
             attribute: "cicd.pipeline.name".to_owned(),

@@ -229,6 +229,11 @@ fn attributes_have_the_right_type() {
 #[test]
 fn attributes_have_one_value_that_they_can_have() {
     let no_value = "which is no value that it can have";
+    assert_eq!(violations(pipeline_run("unknown")), Vec::<String>::new());
+    assert_eq!(
+        fault(pipeline_run("succeeded")),
+        format!("cicd.pipeline.result: is StringValue(\"succeeded\"), {no_value}")
+    );
     for (key, value) in [
         ("vcs.ref.head.type", "revision"),
         ("vcs.provider.name", "GitHub"),

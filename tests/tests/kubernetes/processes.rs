@@ -10,6 +10,7 @@ use lighthouse_telemetry_tests::cluster::{self, ApiServer};
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::count;
 use lighthouse_telemetry_tests::process::{KEY, Process, command};
+use lighthouse_telemetry_tests::web;
 use lighthouse_telemetry_tests::webhook::{self, headers};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -65,8 +66,7 @@ async fn state_directories(ground: &Ground) -> Result<()> {
     std::fs::write(&file, "")?;
     let process = start(file.join("below")).await?;
     process.ready().await?;
-    let metrics = reqwest::get(format!("http://{}/metrics", process.admin()));
-    let metrics = metrics.await?.text().await?;
+    let metrics = web::get(process.admin(), "/metrics").await?;
     ensure!(
         metrics.contains("lighthouse_telemetry_journal_written 0"),
         "{metrics}"
@@ -150,7 +150,7 @@ async fn bad_webhooks(ground: &Ground) -> Result<()> {
     let receiver = receiver().await?;
     let process = start(ground, namespace.name(), &receiver).await?;
     process.ready().await?;
-    let client = reqwest::Client::new();
+    let client = web::client()?;
     let url = format!("http://{}/lighthouse/events", process.webhooks());
     let body = serde_json::to_vec(&push())?;
     let post = async |name: &str, headers: http::HeaderMap, body: Vec<u8>, expected: u16| {
@@ -221,10 +221,7 @@ async fn bad_webhooks(ground: &Ground) -> Result<()> {
     let status = client.put(&url).body(body).send().await?.status().as_u16();
     ensure!(status == 405, "PUT was answered {status}");
 
-    let metrics = reqwest::get(format!("http://{}/metrics", process.admin()))
-        .await?
-        .text()
-        .await?;
+    let metrics = web::get(process.admin(), "/metrics").await?;
     let unknown = metrics
         .lines()
         .any(|line| line.contains("unknown") && line.ends_with(" 1"));
@@ -296,10 +293,8 @@ async fn outage(ground: &Ground) -> Result<()> {
         text.contains("LighthouseJob"),
         "it does not say what it waits for: {text}"
     );
-    let alive = reqwest::get(format!("http://{}/healthz", process.admin()))
-        .await?
-        .status();
-    ensure!(alive.is_success(), "it is not even alive: {alive}");
+    let alive = web::get(process.admin(), "/healthz").await;
+    ensure!(alive.is_ok(), "it is not even alive: {alive:?}");
     let status = webhook::send(process.webhooks(), "push", KEY, &push()).await?;
     ensure!(
         status == 202 || status == 503,

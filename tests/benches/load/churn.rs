@@ -1,0 +1,98 @@
+//! Many pipelines in flight for a long time: each that ends is followed by another. Memory must stay what it is, and be given back
+//! when all is over.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::cluster::Cluster;
+use crate::objects::Pipeline;
+use crate::plugin::Plugin;
+use crate::{Row, row};
+
+/// At once.
+const IN_FLIGHT: usize = 2_000;
+/// In all that follow.
+const CHURN: usize = 20_000;
+/// So many stay in the cluster after their end.
+const KEPT: usize = 500;
+/// After a start, and after an end, until memory is looked at.
+const REST: Duration = Duration::from_secs(10);
+
+pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
+    let cluster = Cluster::start().await?;
+    let plugin = Plugin::start(binary, &cluster, None).await?;
+    plugin.process.ready().await?;
+    tokio::time::sleep(REST).await;
+    let idle = plugin.resident()?;
+    println!("  idle: {idle:.1} MB");
+    let start = Instant::now();
+    for number in 0..IN_FLIGHT {
+        plugin.begin(&cluster, Pipeline(number)).await?;
+    }
+    plugin.quiet(&cluster).await?;
+    plugin.peak();
+    tokio::time::sleep(REST).await;
+    let mut rows = vec![row(
+        format!("{IN_FLIGHT} pipelines in flight"),
+        plugin.peak(),
+        256.0,
+        "MB",
+    )];
+    let mut peaks = Vec::new();
+    for number in IN_FLIGHT..IN_FLIGHT + CHURN {
+        plugin.begin(&cluster, Pipeline(number)).await?;
+        cluster.end(Pipeline(number - IN_FLIGHT))?;
+        if let Some(old) = number.checked_sub(IN_FLIGHT + KEPT) {
+            cluster.delete(Pipeline(old))?;
+        }
+        if (number + 1).is_multiple_of(IN_FLIGHT) {
+            peaks.push(plugin.peak());
+            println!(
+                "  {:>6} of {CHURN}, {:>5.0} s: peak {:.0} MB, {} spans",
+                number + 1 - IN_FLIGHT,
+                start.elapsed().as_secs_f64(),
+                peaks.last().copied().unwrap_or_default(),
+                plugin.spans()
+            );
+        }
+    }
+    let most = peaks.iter().copied().fold(0.0, f64::max);
+    rows.push(row(
+        format!("{CHURN} pipelines one after another, peak"),
+        most,
+        256.0,
+        "MB",
+    ));
+    // What grows would have grown most at the end; the first stretch is that in which the first pipelines end.
+    let (early, late) = (peaks.get(1).copied(), peaks.last().copied());
+    let growth = late.unwrap_or(most) / early.unwrap_or(most);
+    rows.push(row(
+        "peak at the end of it, by that at 4,000",
+        growth,
+        1.1,
+        "",
+    ));
+    for number in CHURN..CHURN + IN_FLIGHT {
+        cluster.end(Pipeline(number))?;
+        plugin.keep_up(&cluster, Pipeline(number)).await?;
+    }
+    plugin.quiet(&cluster).await?;
+    for number in CHURN - KEPT..CHURN + IN_FLIGHT {
+        cluster.delete(Pipeline(number))?;
+        plugin.keep_up(&cluster, Pipeline(number)).await?;
+    }
+    plugin.idle().await?;
+    tokio::time::sleep(REST).await;
+    let spans = plugin.spans();
+    ensure!(
+        spans > 0 && spans.is_multiple_of(IN_FLIGHT + CHURN),
+        "{spans} spans of {} pipelines",
+        IN_FLIGHT + CHURN
+    );
+    println!("  {} spans a pipeline", spans / (IN_FLIGHT + CHURN));
+    let left = plugin.resident()? / idle;
+    rows.push(row("memory when all is over, by idle", left, 1.2, ""));
+    Ok(rows)
+}
