@@ -10,6 +10,8 @@ use anyhow::Result;
 /// # Errors
 /// If there can be none.
 pub fn client() -> Result<reqwest::Client> {
+    // Fails only if there is a provider already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder().tls_certs_only([]).no_proxy();
     Ok(builder.build()?)
 }
