@@ -23,5 +23,11 @@ pub fn parse<'a, T: Read<'a>>(json: &'a str) -> Result<(T, Vec<Diagnostic>), Err
     Ok((value, reader.finish()?))
 }
 
+/// Keeps a value for as long as there may be an outcome that borrows from it. That is for ever: an instance lives for
+/// one call.
+pub fn keep<'a, T: 'a>(value: T) -> &'a T {
+    Box::leak(Box::new(value))
+}
+
 #[cfg(test)]
 mod tests;

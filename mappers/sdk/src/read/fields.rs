@@ -162,20 +162,20 @@ impl<'a> Map<'_, Text<'a>> {
     }
 }
 
-impl IntoAttributeValue for &Text<'_> {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for &Text<'a> {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.as_str().into_attribute_value()
     }
 }
 
-impl IntoAttributeValue for Integer {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for Integer {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.0.into_attribute_value()
     }
 }
 
-impl IntoAttributeValue for Boolean {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for Boolean {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.0.into_attribute_value()
     }
 }

@@ -1,5 +1,5 @@
 //! The result of `map-subject`, lifted without wasmtime's values in between: `docs/adr/0005-cost-of-a-mapping.md` says
-//! why, and `0003-embedded-native-code.md` why this file may hold unsafe code.
+//! what it is for, and `0007-results-from-memory.md` why there is unsafe code here.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;

@@ -112,3 +112,6 @@ impl Instance<'_> {
         self.prepared.map.call(&self.instance, store, subject)
     }
 }
+
+#[cfg(test)]
+mod tests;
