@@ -9,6 +9,7 @@ pub mod context;
 pub mod description;
 pub mod identity;
 pub mod index;
+mod key;
 pub mod mapping;
 pub mod marks;
 pub mod object;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use crate::key::Key;
 use crate::time::Time;
 pub use crate::time::{Precision, Timestamp};
 
@@ -274,14 +275,14 @@ pub enum SpanStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attribute {
     /// Key.
-    pub key: String,
+    pub key: Key,
     /// Value.
     pub value: AttributeValue,
 }
 
 impl Attribute {
     /// An attribute from a key and anything that makes a value.
-    pub fn new(key: impl Into<String>, value: impl Into<AttributeValue>) -> Self {
+    pub fn new(key: impl Into<Key>, value: impl Into<AttributeValue>) -> Self {
         Self {
             key: key.into(),
             value: value.into(),

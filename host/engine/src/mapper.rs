@@ -161,7 +161,7 @@ impl Mapper {
         }
     }
 
-    fn start(&self) -> Result<(Store<State>, Instance), MapError> {
+    fn start(&self) -> Result<(Store<State>, Instance<'_>), MapError> {
         let limits = &self.shared.limits;
         let mut store = store::new(&self.shared.engine, limits, Arc::clone(&self.log))?;
         match self.prepared.start(&mut store) {

@@ -105,7 +105,7 @@ fn check_attributes(span: &str, attributes: &[Attribute]) -> Result<(), BadOutpu
             _ => true,
         };
         if !finite {
-            return Err(BadOutput::NotFinite(attribute.key.clone()));
+            return Err(BadOutput::NotFinite(attribute.key.to_string()));
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! Native code made ahead of time, so that a start compiles nothing. `docs/adr/0003-embedded-native-code.md`
-//! says why the one unsafe line of this project is here, and what keeps it sound.
+//! says why an unsafe line is here, and what keeps it sound.
 
 use wasmtime::component::Component;
 

@@ -43,7 +43,7 @@ impl Mapper for Hostile {
         Ok(description)
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         let Subject::Object(object) = subject else {
             return Ok(Outcome::NotOurs);
         };
@@ -51,12 +51,12 @@ impl Mapper for Hostile {
         let name = name.and_then(|(_, rest)| rest.split_once('"'));
         match name.map(|(name, _)| name).unwrap_or_default() {
             "loop" => misbehaviour::spin(),
-            "recursion" => return Ok(Outcome::Wait(misbehaviour::recurse(0).to_string())),
+            "recursion" => return Ok(Outcome::Wait(misbehaviour::recurse(0).to_string().into())),
             "memory" => misbehaviour::devour(),
             "trap" => misbehaviour::trap(),
             "log" => misbehaviour::chatter(),
-            "long text" => return Ok(Outcome::Wait("x".repeat(20 << 20))),
-            "memory of earlier calls" => return Ok(Outcome::Wait(misbehaviour::recall())),
+            "long text" => return Ok(Outcome::Wait("x".repeat(20 << 20).into())),
+            "memory of earlier calls" => return Ok(Outcome::Wait(misbehaviour::recall().into())),
             "refuse" => return Err(Error::Other("I will not".to_owned())),
             "many spans" => return Ok(misbehaviour::many_spans(black_box(5_000))),
             "not finite" => return Ok(misbehaviour::not_finite()),

@@ -75,12 +75,12 @@ fn time() -> Timestamp {
     }
 }
 
-fn tree() -> SpanTree {
+fn tree() -> SpanTree<'static> {
     SpanTree::new("Hostile", Span::main("hostile", time())).under(Parent::own_root())
 }
 
 /// More spans than any limit.
-pub fn many_spans(count: u32) -> Outcome {
+pub fn many_spans(count: u32) -> Outcome<'static> {
     let mut tree = tree();
     for place in 0..count {
         tree.add(Span::new(place.to_string(), "one of many", time()));
@@ -89,24 +89,24 @@ pub fn many_spans(count: u32) -> Outcome {
 }
 
 /// A number that is none.
-pub fn not_finite() -> Outcome {
+pub fn not_finite() -> Outcome<'static> {
     let mut tree = tree();
     tree.main.attributes.push(Attribute {
-        key: "ratio".to_owned(),
+        key: "ratio".into(),
         value: AttributeValue::Number(black_box(0.0_f64) / 0.0),
     });
     Outcome::Spans(vec![tree])
 }
 
 /// A span below itself.
-pub fn circle() -> Outcome {
+pub fn circle() -> Outcome<'static> {
     let mut tree = tree();
     tree.add_under(Some(0), Span::new("a", "below itself", time()));
     Outcome::Spans(vec![tree])
 }
 
 /// A tree that hangs nowhere.
-pub fn no_parent() -> Outcome {
+pub fn no_parent() -> Outcome<'static> {
     let mut tree = tree();
     tree.parents.clear();
     Outcome::Spans(vec![tree])

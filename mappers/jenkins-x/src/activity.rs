@@ -11,15 +11,16 @@ use crate::stages;
 
 /// The spans of a PipelineActivity. One that a Jenkins server writes is not ours, and neither is one that has ended
 /// without naming a LighthouseJob; until it has ended, it may still be told which one it belongs to.
-pub fn map(object: &Object) -> Result<Outcome, Error> {
+pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let (activity, diagnostics) = read::parse::<Activity<'_>>(&object.json)?;
+    let activity = read::keep(activity);
     let (metadata, spec) = (&activity.metadata, &activity.spec);
     if is_of_jenkins(spec.build_url.as_str(), spec.build_logs_url.as_str()) {
         return Ok(Outcome::NotOurs);
     }
-    let end = end(&activity, object.deleted);
+    let end = end(activity, object.deleted);
     let is_over = spec.completed.get().is_some() || Status::of(spec.status.as_str()).is_final();
-    let parents = parents(&activity);
+    let parents = parents(activity);
     if parents.is_empty() {
         return Ok(match end {
             Some(_) => Outcome::NotOurs,
@@ -31,7 +32,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         .started
         .get()
         .unwrap_or_else(|| metadata.created_or_epoch());
-    let mut main = Span::main(name(&activity), start)
+    let mut main = Span::main(name(activity), start)
         .until(end)
         .about("PipelineActivity", metadata)
         .with("jenkins_x.status", &spec.status);
@@ -44,7 +45,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         spec.status.as_str(),
         "",
     );
-    describe(&activity, &mut main);
+    describe(activity, &mut main);
 
     let mut tree = SpanTree::new("PipelineActivity", main)
         .with_resource("service.namespace", &metadata.namespace)
@@ -115,7 +116,7 @@ fn name<'s>(activity: &'s Activity<'_>) -> &'s str {
     .unwrap_or("PipelineActivity")
 }
 
-fn describe(activity: &Activity<'_>, span: &mut Span) {
+fn describe<'a>(activity: &'a Activity<'a>, span: &mut Span<'a>) {
     let (labels, spec) = (&activity.metadata.labels, &activity.spec);
     let label = |lighthouse, jenkins_x| labels.text(lighthouse).or_else(|| labels.text(jenkins_x));
     let owner = label("lighthouse.jenkins-x.io/refs.org", "owner").or(spec.git_owner.get());

@@ -65,7 +65,7 @@ impl Mapper for JenkinsX {
         Ok(description())
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         match subject {
             Subject::Object(object) => activity::map(object),
             Subject::Webhook(_) => Ok(Outcome::NotOurs),

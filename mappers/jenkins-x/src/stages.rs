@@ -8,7 +8,7 @@ use span_mapper_sdk::{Span, SpanEvent, SpanTree, Timestamp, time};
 use crate::resource::{Core, Entry, Preview, Promote, Stage, Status};
 
 /// Adds a span for each entry that has begun, and for each of its parts.
-pub fn add(tree: &mut SpanTree, entries: &[Entry<'_>]) {
+pub fn add<'a>(tree: &mut SpanTree<'a>, entries: &'a [Entry<'a>]) {
     for entry in entries {
         match entry.kind.as_str() {
             "Promote" => add_promote(tree, &entry.promote),
@@ -19,7 +19,7 @@ pub fn add(tree: &mut SpanTree, entries: &[Entry<'_>]) {
 }
 
 /// Marks a span by the status of what it stands for.
-pub fn set_status(span: &mut Span, status: Status, text: &str, description: &str) {
+pub fn set_status<'a>(span: &mut Span<'a>, status: Status, text: &'a str, description: &'a str) {
     if status == Status::Failed {
         let description = if description.is_empty() {
             text
@@ -30,7 +30,7 @@ pub fn set_status(span: &mut Span, status: Status, text: &str, description: &str
     }
 }
 
-fn add_stage(tree: &mut SpanTree, stage: &Stage<'_>) {
+fn add_stage<'a>(tree: &mut SpanTree<'a>, stage: &'a Stage<'a>) {
     let core = begun_with_its_steps(stage);
     let key = ["stage/", core.name].concat();
     let Some((place, key)) = add_core(tree, None, key, "stage", &core) else {
@@ -78,7 +78,7 @@ fn was_not_reached(step: &Core<'_>) -> bool {
     }
 }
 
-fn add_promote(tree: &mut SpanTree, promote: &Promote<'_>) {
+fn add_promote<'a>(tree: &mut SpanTree<'a>, promote: &'a Promote<'a>) {
     let core = promote.core();
     let label = promote.environment.get().unwrap_or(core.name);
     let key = ["promote/", label].concat();
@@ -110,7 +110,7 @@ fn add_promote(tree: &mut SpanTree, promote: &Promote<'_>) {
     add_core(tree, Some(place), part, "update", &promote.update.core());
 }
 
-fn add_preview(tree: &mut SpanTree, preview: &Preview<'_>) {
+fn add_preview<'a>(tree: &mut SpanTree<'a>, preview: &'a Preview<'a>) {
     let core = preview.core();
     let label = preview.environment.get().unwrap_or(core.name);
     let key = ["preview/", label].concat();
@@ -127,12 +127,12 @@ fn add_preview(tree: &mut SpanTree, preview: &Preview<'_>) {
 
 /// Adds a span for something that has begun, and gives its place and key. What has not begun has none; what never
 /// will is told as an event.
-fn add_core(
-    tree: &mut SpanTree,
+fn add_core<'a>(
+    tree: &mut SpanTree<'a>,
     under: Option<u32>,
     key: String,
-    kind: &str,
-    core: &Core<'_>,
+    kind: &'static str,
+    core: &Core<'a>,
 ) -> Option<(u32, String)> {
     if core.status == Status::NotExecuted {
         record_skipped(tree, under, core);
@@ -164,14 +164,14 @@ fn add_core(
     Some((tree.add_under(under, span), key))
 }
 
-fn end_of(tree: &SpanTree, place: Option<u32>) -> Option<Timestamp> {
+fn end_of(tree: &SpanTree<'_>, place: Option<u32>) -> Option<Timestamp> {
     match place.and_then(|place| tree.children.get(place as usize)) {
         Some(child) => child.span.end,
         None => tree.main.end,
     }
 }
 
-fn record_skipped(tree: &mut SpanTree, place: Option<u32>, core: &Core<'_>) {
+fn record_skipped<'a>(tree: &mut SpanTree<'a>, place: Option<u32>, core: &Core<'a>) {
     let above = match place.and_then(|place| tree.children.get_mut(place as usize)) {
         Some(child) => &mut child.span,
         None => &mut tree.main,

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use span_mapper_sdk::read;
 use span_mapper_sdk::testing::{fault, subject};
 use span_mapper_sdk::{
     Annotation, AnnotationValue, AttributeValue, Mapper, Object, Outcome, Parent, Span, SpanStatus,
@@ -85,13 +86,13 @@ fn release() -> Value {
     })
 }
 
-fn outcome(activity: &Value, deleted: bool) -> Outcome {
+fn outcome(activity: &Value, deleted: bool) -> Outcome<'static> {
     let mut subject = subject(&description(), 0, activity, &[]);
     subject.deleted = deleted;
-    JenkinsX::map(&subject.into()).unwrap()
+    JenkinsX::map(read::keep(subject.into())).unwrap()
 }
 
-fn tree(activity: &Value) -> SpanTree {
+fn tree(activity: &Value) -> SpanTree<'static> {
     let Outcome::Spans(mut trees) = outcome(activity, false) else {
         panic!("no spans");
     };
@@ -101,7 +102,7 @@ fn tree(activity: &Value) -> SpanTree {
     tree
 }
 
-fn text<'t>(span: &'t Span, key: &str) -> Option<&'t str> {
+fn text<'t>(span: &'t Span<'t>, key: &str) -> Option<&'t str> {
     let attribute = span
         .attributes
         .iter()
@@ -112,21 +113,18 @@ fn text<'t>(span: &'t Span, key: &str) -> Option<&'t str> {
     }
 }
 
-fn keys(tree: &SpanTree) -> Vec<&str> {
-    tree.children
-        .iter()
-        .map(|child| child.span.key.as_str())
-        .collect()
+fn keys<'t>(tree: &'t SpanTree<'t>) -> Vec<&'t str> {
+    tree.children.iter().map(|child| &*child.span.key).collect()
 }
 
-fn child<'t>(tree: &'t SpanTree, key: &str) -> &'t Span {
+fn child<'t>(tree: &'t SpanTree<'t>, key: &str) -> &'t Span<'t> {
     let keys = keys(tree);
     let place = keys.iter().position(|known| *known == key);
     let place = place.unwrap_or_else(|| panic!("no {key} among {keys:?}"));
     &tree.children[place].span
 }
 
-fn error(span: &Span) -> Option<&str> {
+fn error<'t>(span: &'t Span<'t>) -> Option<&'t str> {
     match &span.status {
         SpanStatus::Error(description) => Some(description),
         _ => None,
@@ -236,7 +234,7 @@ fn it_belongs_to_its_job_or_to_nobody() {
     activity["spec"]["completedTimestamp"] = json!(null);
     assert_eq!(
         outcome(&activity, false),
-        Outcome::Wait("no-lighthouse-job".to_owned())
+        Outcome::wait("no-lighthouse-job")
     );
     assert_eq!(outcome(&activity, true), Outcome::NotOurs);
 }
@@ -432,7 +430,7 @@ fn missing_and_odd_fields_leave_the_rest() {
     assert!(pointers.contains(&"/spec/steps/1"), "{pointers:?}");
     assert_eq!(
         outcome(&json!({"kind": "PipelineActivity"}), false),
-        Outcome::Wait("no-lighthouse-job".to_owned())
+        Outcome::wait("no-lighthouse-job")
     );
 }
 

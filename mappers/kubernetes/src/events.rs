@@ -77,8 +77,14 @@ pub fn first<'s, 'e>(seen: &'s [Seen<'e>], reason: &str) -> Option<&'s Seen<'e>>
 }
 
 /// Records every Event, termination and condition on the main span, in order of time.
-pub fn record(span: &mut Span, pod: &Pod<'_>, containers: &[Container<'_>], seen: &[Seen<'_>]) {
-    let mut events: Vec<(u8, SpanEvent)> = Vec::with_capacity(seen.len() + 2 * containers.len());
+pub fn record<'a>(
+    span: &mut Span<'a>,
+    pod: &'a Pod<'a>,
+    containers: &[Container<'a>],
+    seen: &[Seen<'a>],
+) {
+    let mut events: Vec<(u8, SpanEvent<'a>)> =
+        Vec::with_capacity(seen.len() + 2 * containers.len());
     for seen in seen {
         events.push((event::rank(seen.reason()), of_event(seen)));
     }
@@ -120,7 +126,7 @@ pub fn record(span: &mut Span, pod: &Pod<'_>, containers: &[Container<'_>], seen
         .extend(events.into_iter().map(|(_, event)| event));
 }
 
-fn of_event(seen: &Seen<'_>) -> SpanEvent {
+fn of_event<'e>(seen: &Seen<'e>) -> SpanEvent<'e> {
     let event = seen.event;
     SpanEvent::new(event.reason.get().unwrap_or("Event"), seen.time)
         .with("reason", &event.reason)

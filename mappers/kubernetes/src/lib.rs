@@ -83,7 +83,7 @@ impl Mapper for Kubernetes {
         Ok(Description::new(env!("CARGO_PKG_VERSION")).watch(watch))
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         match subject {
             Subject::Object(object) => pod::map(object),
             Subject::Webhook(_) => Ok(Outcome::NotOurs),

@@ -11,14 +11,14 @@ use crate::waiting::{self, Trouble};
 
 /// The spans of a container. Those without an end last as long as the Pod.
 #[derive(Debug)]
-pub struct Phases {
-    pub spans: Vec<Span>,
+pub struct Phases<'p> {
+    pub spans: Vec<Span<'p>>,
     /// When the container was first touched.
     pub first: Option<Timestamp>,
 }
 
 /// The spans of a container.
-pub fn of(container: &Container<'_>) -> Phases {
+pub fn of<'p>(container: &Container<'p>) -> Phases<'p> {
     let mut phases = Builder {
         container,
         trouble: waiting::trouble(container.waiting()),
@@ -42,12 +42,12 @@ struct Builder<'c, 'p> {
     container: &'c Container<'p>,
     trouble: Option<Trouble>,
     instances: Vec<Instance<'p>>,
-    spans: Vec<Span>,
+    spans: Vec<Span<'p>>,
     /// When the last phase that is known to have ended did so.
     reached: Option<Timestamp>,
 }
 
-impl Builder<'_, '_> {
+impl<'p> Builder<'_, 'p> {
     /// When the first instance started: as the status says, to the nanosecond if the Event agrees.
     fn first_start(&self) -> Option<Timestamp> {
         let first = self.instances.iter().find(|instance| instance.number == 0);
@@ -59,7 +59,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    fn span(&self, does: &str, start: Timestamp) -> Span {
+    fn span(&self, does: &str, start: Timestamp) -> Span<'p> {
         let name = self.container.name;
         Span::new(
             [does, "/", name].concat(),
@@ -71,14 +71,14 @@ impl Builder<'_, '_> {
     }
 
     /// Adds a phase up to this time, from which the next one starts.
-    fn until(&mut self, span: Span, end: Timestamp) {
+    fn until(&mut self, span: Span<'p>, end: Timestamp) {
         let end = end.latest(span.start);
         self.reached = Some(end);
         self.spans.push(span.until(Some(end)));
     }
 
     /// Adds a phase that goes on, or in which the container is stuck.
-    fn open(&mut self, mut span: Span, trouble: Trouble) {
+    fn open(&mut self, mut span: Span<'p>, trouble: Trouble) {
         if self.trouble == Some(trouble) {
             let reason = self.container.waiting();
             let message = self
@@ -112,7 +112,7 @@ impl Builder<'_, '_> {
         let mut span = self.span("pull", start);
         let (image, tag) = name_and_tag(container.image);
         span.set("container.image.name", image);
-        span.set("container.image.tags", tag.map(|tag| vec![tag.to_owned()]));
+        span.set("container.image.tags", tag.map(|tag| vec![tag]));
         span.set("image.pull.duration", pulled.pulling.map(seconds));
         span.set("image.pull.waiting", pulled.waiting().map(seconds));
         span.set("image.size", pulled.size);
@@ -195,21 +195,23 @@ impl Builder<'_, '_> {
     }
 
     /// The wait for an instance that follows one that has ended.
-    fn restart(&self, number: i64, ended: Timestamp) -> Span {
+    fn restart(&self, number: i64, ended: Timestamp) -> Span<'p> {
         let mut span = self.span("restart", ended);
-        span.key = [&span.key, "/", &number.to_string()].concat();
+        span.key = [&span.key, "/", &number.to_string()].concat().into();
         span.with("k8s.container.restart_count", number)
     }
 
-    fn run(&self, instance: Instance<'_>, start: Timestamp) -> Span {
+    fn run(&self, instance: Instance<'p>, start: Timestamp) -> Span<'p> {
         let container = self.container;
         let mut span = self.span("run", start);
         if instance.number > 0 {
-            span.key = [&span.key, "/", &instance.number.to_string()].concat();
+            span.key = [&span.key, "/", &instance.number.to_string()]
+                .concat()
+                .into();
         }
         let (image, tag) = name_and_tag(container.image);
         span.set("container.image.name", image);
-        span.set("container.image.tags", tag.map(|tag| vec![tag.to_owned()]));
+        span.set("container.image.tags", tag.map(|tag| vec![tag]));
         span.set("k8s.container.restart_count", instance.number);
         let id = match instance.ended {
             Some(ended) => Some(&ended.id),

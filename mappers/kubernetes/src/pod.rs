@@ -10,7 +10,7 @@ use crate::phases::{self, Phases};
 use crate::resource::Pod;
 
 /// The spans of a Pod and its Events.
-pub fn map(object: &Object) -> Result<Outcome, Error> {
+pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let (pod, mut diagnostics) = read::parse::<Pod<'_>>(&object.json)?;
     let controlled = |pod: &Pod<'_>| {
         pod.metadata
@@ -21,9 +21,10 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     if !controlled(&pod) {
         return Ok(Outcome::NotOurs);
     }
-    let read = events::read(object, &mut diagnostics);
-    let seen = events::in_order(&read);
-    let containers = container::of(&pod, &seen);
+    let pod = read::keep(pod);
+    let events = read::keep(events::read(object, &mut diagnostics));
+    let seen = read::keep(events::in_order(events));
+    let containers = container::of(pod, seen);
     let metadata = &pod.metadata;
     let start = metadata
         .created
@@ -34,7 +35,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         return Ok(Outcome::wait("no-creation-time"));
     };
 
-    let told = main_span::is_over(&pod, &containers);
+    let told = main_span::is_over(pod, &containers);
     let over = told || object.deleted;
     let mut main = Span::main("pod", start)
         .with("k8s.pod.name", &metadata.name)
@@ -43,12 +44,12 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         .with("k8s.node.name", &pod.spec.node)
         .with("k8s.pod.status.phase", &pod.status.phase)
         .with("k8s.pod.status.reason", &pod.status.reason);
-    if let Some((error_type, description)) = main_span::failure(&pod, &containers, over) {
-        main.fail(&error_type, description);
+    if let Some((error_type, description)) = main_span::failure(pod, &containers, over) {
+        main.fail(error_type, description);
     }
-    events::record(&mut main, &pod, &containers, &seen);
+    events::record(&mut main, pod, &containers, seen);
 
-    let mut of_containers: Vec<(Role, Phases)> = containers
+    let mut of_containers: Vec<(Role, Phases<'_>)> = containers
         .iter()
         .map(|container| (container.role, phases::of(container)))
         .collect();
@@ -57,7 +58,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         .iter()
         .filter_map(|(_, phases)| phases.first)
         .reduce(Timestamp::earliest);
-    let mut children = before_containers(&pod, start, touched, &seen);
+    let mut children = before_containers(pod, start, touched, seen);
     children.extend(
         of_containers
             .into_iter()
@@ -65,7 +66,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     );
 
     if over {
-        let end = main_span::end(&pod, &containers, &seen).map_or(start, |end| end.latest(start));
+        let end = main_span::end(pod, &containers, seen).map_or(start, |end| end.latest(start));
         // An end that is known to the second covers all that happened in that second.
         let end = children
             .iter()
@@ -98,7 +99,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
 
 /// Init containers run one after the other: where the end of one is known to the second only, and the next one is
 /// touched within that second, there was no gap.
-fn close_gaps(containers: &mut [(Role, Phases)]) {
+fn close_gaps(containers: &mut [(Role, Phases<'_>)]) {
     let mut next: Option<Timestamp> = None;
     for (role, phases) in containers.iter_mut().rev() {
         if *role == Role::Init
@@ -113,12 +114,12 @@ fn close_gaps(containers: &mut [(Role, Phases)]) {
 }
 
 /// What happens before the first container is touched: scheduling, attaching volumes, preparing the sandbox.
-fn before_containers(
-    pod: &Pod<'_>,
+fn before_containers<'a>(
+    pod: &'a Pod<'a>,
     created: Timestamp,
     touched: Option<Timestamp>,
-    seen: &[Seen<'_>],
-) -> Vec<Span> {
+    seen: &[Seen<'a>],
+) -> Vec<Span<'a>> {
     let mut spans = Vec::with_capacity(3);
     let condition = condition(&pod.status.conditions, "PodScheduled");
     let scheduled = events::first(seen, "Scheduled")

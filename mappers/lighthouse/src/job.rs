@@ -13,15 +13,16 @@ use crate::{ANNOTATION_PREFIX, provider};
 const EVENT_GUID: &str = "event-GUID";
 
 /// The spans of a job.
-pub fn map(object: &Object) -> Result<Outcome, Error> {
+pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let (job, diagnostics) = read::parse::<LighthouseJob<'_>>(&object.json)?;
+    let job = read::keep(job);
     let (metadata, status) = (&job.metadata, &job.status);
     let Some(start) = metadata.created.get().or(status.started.get()) else {
         return Ok(Outcome::wait("no-creation-time"));
     };
     let over = result(status.state.as_str()).is_some();
     let reported = status.completed.get().or(status.activity.completed.get());
-    let known = time::latest([Some(start), status.started.get(), gone(&job, object)]);
+    let known = time::latest([Some(start), status.started.get(), gone(job, object)]);
     let name = job.spec.job.get().unwrap_or("LighthouseJob");
     let mut main = Span::main(name, start)
         .until(over.then(|| reported.or(known).unwrap_or(start)))
@@ -30,13 +31,13 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         main.end_by_deletion(reported.or(known).unwrap_or(start));
     }
     let end = main.end;
-    describe(&mut main, &job);
-    judge(&mut main, &job);
+    describe(&mut main, job);
+    judge(&mut main, job);
 
     let mut tree = SpanTree::new("LighthouseJob", main)
         .with_resource("service.namespace", &metadata.namespace)
         .with_diagnostics(diagnostics);
-    tree.parents = parents(&job);
+    tree.parents = parents(job);
     tree.add(Span::new("queue", "queue", start).until_or_parent(status.started.get(), end));
     // Lighthouse creates a job and then writes its status: a patch in between makes that fail.
     tree.may_annotate = !status.state.is_empty();
@@ -60,7 +61,7 @@ fn result(state: &str) -> Option<&'static str> {
     }
 }
 
-fn judge(span: &mut Span, job: &LighthouseJob<'_>) {
+fn judge<'a>(span: &mut Span<'a>, job: &'a LighthouseJob<'a>) {
     let status = &job.status;
     let state = status.state.as_str();
     let result = result(state);
@@ -127,7 +128,7 @@ fn addresses<'r>(refs: &'r Refs<'_>) -> [&'r str; 3] {
     ]
 }
 
-fn describe(span: &mut Span, job: &LighthouseJob<'_>) {
+fn describe<'a>(span: &mut Span<'a>, job: &'a LighthouseJob<'a>) {
     let (labels, spec, status) = (&job.metadata.labels, &job.spec, &job.status);
     let refs = &spec.refs;
     span.set("event.guid", labels.text(EVENT_GUID));
@@ -161,9 +162,9 @@ fn describe(span: &mut Span, job: &LighthouseJob<'_>) {
         } else {
             "base"
         };
-        span.set(&["vcs.ref.", head, ".name"].concat(), &refs.base_name);
+        span.set(["vcs.ref.", head, ".name"].concat(), &refs.base_name);
         span.set(
-            &["vcs.ref.", head, ".revision"].concat(),
+            ["vcs.ref.", head, ".revision"].concat(),
             &refs.base_revision,
         );
         return;

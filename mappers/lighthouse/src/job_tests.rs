@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use span_mapper_sdk::contract::{Change, Delivery, Push};
+use span_mapper_sdk::read;
 use span_mapper_sdk::testing::{self, attributes};
 use span_mapper_sdk::{Configuration, Mapper, SpanStatus, Timestamp, TraceStart};
 
@@ -13,8 +14,8 @@ fn subject(job: &Value) -> Object {
     testing::subject(&description, watch, job, &[])
 }
 
-fn tree_of(subject: &Object) -> SpanTree {
-    match map(subject).unwrap() {
+fn tree_of(subject: &Object) -> SpanTree<'static> {
+    match map(read::keep(subject.clone())).unwrap() {
         Outcome::Spans(mut trees) => {
             let tree = trees.remove(0);
             assert_eq!(testing::fault(&tree), None);
@@ -24,7 +25,7 @@ fn tree_of(subject: &Object) -> SpanTree {
     }
 }
 
-fn tree(job: &Value) -> SpanTree {
+fn tree(job: &Value) -> SpanTree<'static> {
     tree_of(&subject(job))
 }
 
@@ -82,7 +83,7 @@ fn a_job_belongs_to_its_event() {
     );
     assert_eq!(tree.children.len(), 1);
     let queue = &tree.children[0].span;
-    assert_eq!((queue.key.as_str(), queue.end), ("queue", time("13:23")));
+    assert_eq!((&*queue.key, queue.end), ("queue", time("13:23")));
     assert_eq!(
         attributes(&tree.main.attributes),
         json!({
@@ -213,7 +214,7 @@ fn states_are_results() {
     let failed = with("failure").main;
     assert_eq!(
         failed.status,
-        SpanStatus::Error("Pipeline successful".to_owned())
+        SpanStatus::Error("Pipeline successful".into())
     );
     assert_eq!(attributes(&failed.attributes)["error.type"], "failure");
     let aborted = with("aborted").main;

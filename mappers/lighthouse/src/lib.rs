@@ -36,7 +36,7 @@ impl Mapper for Lighthouse {
             ))
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         match subject {
             Subject::Webhook(webhook) => webhook::map(webhook),
             Subject::Object(object) => job::map(object),

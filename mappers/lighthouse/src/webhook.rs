@@ -8,11 +8,12 @@ use crate::provider;
 use crate::webhook_payload::{Payload, Repository};
 
 /// The root span of a git event. A webhook that no job can belong to, as nothing tells its event, is not ours.
-pub fn map(webhook: &Webhook) -> Result<Outcome, Error> {
+pub fn map(webhook: &Webhook) -> Result<Outcome<'_>, Error> {
     let (payload, mut diagnostics) = read::parse::<Payload<'_>>(&webhook.json)?;
+    let payload = read::keep(payload);
     // Only a push has a text there; of branches and tags it is an object.
     diagnostics.retain(|odd| webhook.kind == "push" || odd.pointer != "/Ref");
-    let repository = repository(&payload);
+    let repository = repository(payload);
     let (owner, name) = owner_and_name(repository);
     let addresses = [
         repository.link.as_str(),
@@ -28,7 +29,7 @@ pub fn map(webhook: &Webhook) -> Result<Outcome, Error> {
             .as_deref()
             .or(payload.guid.get())
             .unwrap_or_default(),
-        change: change(&payload),
+        change: change(payload),
         push: (webhook.kind == "push")
             .then_some((payload.reference.as_str(), payload.after.as_str())),
     };
@@ -39,7 +40,7 @@ pub fn map(webhook: &Webhook) -> Result<Outcome, Error> {
         .with("event.guid", event.guid)
         .with("event.kind", webhook.kind.as_str())
         .with("event.action", &payload.action)
-        .with("event.sender", sender(&payload))
+        .with("event.sender", sender(payload))
         .with("event.label", &payload.label.name)
         .with("vcs.provider.name", provider::name(addresses))
         .with("vcs.owner.name", owner)
@@ -51,9 +52,9 @@ pub fn map(webhook: &Webhook) -> Result<Outcome, Error> {
                 .find_map(|address| url::repository(address.as_str())),
         );
     if webhook.kind == "push" {
-        describe_push(&mut main, &payload);
+        describe_push(&mut main, payload);
     } else {
-        describe_change(&mut main, &payload, owner, name);
+        describe_change(&mut main, payload, owner, name);
     }
     let tree = SpanTree::new("WebHookEvent", main)
         .under(Parent::root_of(key))
@@ -108,7 +109,7 @@ fn sender<'p>(payload: &'p Payload<'_>) -> Option<&'p str> {
         .or(payload.review.author.login.get())
 }
 
-fn describe_push(span: &mut Span, payload: &Payload<'_>) {
+fn describe_push<'a>(span: &mut Span<'a>, payload: &'a Payload<'a>) {
     let reference = payload.reference.as_str();
     span.set("vcs.ref.head.name", short(reference));
     let kind = if reference.starts_with("refs/tags/") {
@@ -123,7 +124,12 @@ fn describe_push(span: &mut Span, payload: &Payload<'_>) {
     span.set("event.url", without_credentials(payload.compare.as_str()));
 }
 
-fn describe_change(span: &mut Span, payload: &Payload<'_>, owner: &str, name: &str) {
+fn describe_change<'a>(
+    span: &mut Span<'a>,
+    payload: &'a Payload<'a>,
+    owner: &'a str,
+    name: &'a str,
+) {
     let (pull_request, issue) = (&payload.pull_request, &payload.issue);
     let comment_link = payload.comment.link.get().or(payload.review.link.get());
     span.set(

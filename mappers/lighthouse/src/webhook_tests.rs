@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use span_mapper_sdk::contract::{Change, Delivery, Push};
+use span_mapper_sdk::read;
 use span_mapper_sdk::testing::{self, attributes, project};
 use span_mapper_sdk::{EventKey, TraceStart};
 
@@ -18,14 +19,14 @@ fn webhook(kind: &str, guid: Option<&str>, body: &Value) -> Webhook {
     }
 }
 
-fn tree(kind: &str, guid: Option<&str>, body: &Value) -> SpanTree {
-    match map(&webhook(kind, guid, body)).unwrap() {
+fn tree(kind: &str, guid: Option<&str>, body: &Value) -> SpanTree<'static> {
+    match map(read::keep(webhook(kind, guid, body))).unwrap() {
         Outcome::Spans(mut trees) => trees.remove(0),
         other => panic!("{other:?}"),
     }
 }
 
-fn key(tree: &SpanTree) -> EventKey {
+fn key(tree: &SpanTree<'_>) -> EventKey {
     match tree.parents.as_slice() {
         [Parent::Root(TraceStart::Event(key))] => key.clone(),
         other => panic!("{other:?}"),
@@ -222,7 +223,7 @@ proptest! {
         guid in proptest::option::of("[a-f]{0,3}"),
     ) {
         let body = testing::mangle(&pull_request(), &changes);
-        let outcome = map(&webhook(&kind, guid.as_deref(), &body)).unwrap();
+        let outcome = map(read::keep(webhook(&kind, guid.as_deref(), &body))).unwrap();
         if let Outcome::Spans(trees) = outcome {
             prop_assert_eq!(testing::fault(&trees[0]), None);
         }

@@ -6,7 +6,4 @@ wit_bindgen::generate!({
     path: "../../wit",
     world: "span-mapper",
     additional_derives: [PartialEq],
-    pub_export_macro: true,
-    export_macro_name: "export_component",
-    default_bindings_module: "span_mapper_sdk::bindings",
 });

@@ -1,5 +1,7 @@
 //! Builders for what a mapper declares.
 
+use std::borrow::Cow;
+
 use crate::contract::{
     Annotation, AnnotationValue, Attachment, Description, ObjectSource, Outcome, Relation, Source,
     Watch,
@@ -127,10 +129,10 @@ impl ObjectSource {
     }
 }
 
-impl Outcome {
+impl<'a> Outcome<'a> {
     /// It is too early to map the subject; the reason in kebab-case.
     #[must_use]
-    pub fn wait(reason: &str) -> Self {
-        Self::Wait(reason.to_owned())
+    pub fn wait(reason: impl Into<Cow<'a, str>>) -> Self {
+        Self::Wait(reason.into())
     }
 }

@@ -12,8 +12,12 @@ pub mod bindings;
 pub mod contract;
 mod describe;
 pub mod event;
+#[doc(hidden)]
+#[cfg(target_arch = "wasm32")]
+pub mod export;
 mod mapper;
 pub mod object;
+mod outcome;
 pub mod read;
 mod span;
 pub mod testing;

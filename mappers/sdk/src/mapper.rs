@@ -14,7 +14,7 @@ pub trait Mapper {
     ///
     /// # Errors
     /// If the subject cannot be mapped at all. A missing or odd field is no such case: map what is there.
-    fn map(subject: &Subject) -> Result<Outcome, Error>;
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error>;
 }
 
 /// Exports a [`Mapper`] from a WebAssembly module. On other targets it does nothing, so that tests run natively.
@@ -29,7 +29,7 @@ pub trait Mapper {
 ///         Ok(Description::new("1"))
 ///     }
 ///
-///     fn map(_: &Subject) -> Result<Outcome, Error> {
+///     fn map(_: &Subject) -> Result<Outcome<'_>, Error> {
 ///         Ok(Outcome::NotOurs)
 ///     }
 /// }
@@ -40,26 +40,68 @@ pub trait Mapper {
 macro_rules! export_mapper {
     ($mapper:ty) => {
         #[cfg(target_arch = "wasm32")]
-        struct ExportedMapper;
-
-        #[cfg(target_arch = "wasm32")]
-        impl $crate::bindings::exports::lighthouse::span_mapper::mapper::Guest for ExportedMapper {
-            fn configure(
-                configuration: $crate::contract::Configuration,
-            ) -> ::core::result::Result<$crate::contract::Description, $crate::contract::Error>
-            {
-                <$mapper as $crate::Mapper>::configure(&configuration)
+        #[allow(unsafe_code, clippy::too_many_arguments)]
+        const _: () = {
+            /// As the canonical ABI passes a configuration.
+            #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0-draft.2#configure")]
+            unsafe extern "C" fn configure(
+                name: usize,
+                name_length: usize,
+                text: usize,
+                text_length: usize,
+                version: usize,
+                version_length: usize,
+                features: usize,
+                features_length: usize,
+                spans: u32,
+                attributes: u32,
+                events: u32,
+                links: u32,
+                text_bytes: u32,
+                output_bytes: u32,
+            ) -> *const $crate::export::Returned<$crate::export::Described> {
+                // SAFETY: only the host calls this.
+                unsafe {
+                    $crate::export::configure::<$mapper>(
+                        (name, name_length),
+                        (text, text_length),
+                        (version, version_length),
+                        (features, features_length),
+                        [spans, attributes, events, links, text_bytes, output_bytes],
+                    )
+                }
             }
 
-            fn map_subject(
-                subject: $crate::contract::Subject,
-            ) -> ::core::result::Result<$crate::contract::Outcome, $crate::contract::Error> {
-                <$mapper as $crate::Mapper>::map(&subject)
+            /// As the canonical ABI passes a subject.
+            #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0-draft.2#map-subject")]
+            unsafe extern "C" fn map_subject(
+                case: u32,
+                watch: u32,
+                first: usize,
+                first_length: usize,
+                flag: u32,
+                second: usize,
+                second_length: usize,
+                number: u64,
+                precision: u32,
+                third: usize,
+                third_length: usize,
+            ) -> *const $crate::export::Returned<$crate::export::Outcome> {
+                // SAFETY: only the host calls this.
+                unsafe {
+                    $crate::export::map_subject::<$mapper>(
+                        case,
+                        watch,
+                        (first, first_length),
+                        flag,
+                        (second, second_length),
+                        number,
+                        precision,
+                        (third, third_length),
+                    )
+                }
             }
-        }
-
-        #[cfg(target_arch = "wasm32")]
-        $crate::bindings::export_component!(ExportedMapper with_types_in $crate::bindings);
+        };
     };
 }
 

@@ -103,10 +103,10 @@ pub fn condition<'s, 'a>(conditions: &'s [Condition<'a>], kind: &str) -> Option<
         .find(|condition| condition.kind.as_str() == kind)
 }
 
-impl Span {
+impl<'a> Span<'a> {
     /// With who the object is: `k8s.namespace.name`, `k8s.object.kind`, `k8s.object.name`, `k8s.object.uid`.
     #[must_use]
-    pub fn about(self, kind: &str, metadata: &Metadata<'_>) -> Self {
+    pub fn about(self, kind: &'static str, metadata: &Metadata<'a>) -> Self {
         self.with("k8s.object.kind", kind)
             .with("k8s.object.name", &metadata.name)
             .with("k8s.object.uid", &metadata.uid)

@@ -4,15 +4,11 @@
 //! Texts are borrowed from the JSON. Nothing is read into a tree of values first.
 
 mod fields;
+mod reader;
 mod record;
 
 pub use fields::{Boolean, Integer, List, Map, Presence, Text, Time};
-#[doc(hidden)]
-pub use record::{note_odd, noted, prefix_since};
-#[doc(hidden)]
-pub use serde;
-
-use serde::Deserialize;
+pub use reader::{Read, Reader};
 
 use crate::contract::{Diagnostic, Error};
 
@@ -20,15 +16,17 @@ use crate::contract::{Diagnostic, Error};
 ///
 /// # Errors
 /// [`Error::Subject`] if the text is no JSON.
-pub fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<(T, Vec<Diagnostic>), Error> {
-    record::start();
-    match serde_json::from_str(json) {
-        Ok(value) => Ok((value, record::finish())),
-        Err(error) => Err(Error::Subject(Diagnostic {
-            pointer: String::new(),
-            message: error.to_string(),
-        })),
-    }
+pub fn parse<'a, T: Read<'a>>(json: &'a str) -> Result<(T, Vec<Diagnostic>), Error> {
+    let mut reader = Reader::new(json);
+    let mut value = T::default();
+    value.read(&mut reader);
+    Ok((value, reader.finish()?))
+}
+
+/// Keeps a value for as long as there may be an outcome that borrows from it. That is for ever: an instance lives for
+/// one call.
+pub fn keep<'a, T: 'a>(value: T) -> &'a T {
+    Box::leak(Box::new(value))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Builders for what a mapper returns.
 
+use std::borrow::Cow;
+
 use crate::contract::{
     Attribute, Child, Diagnostic, EventKey, Link, LinkTarget, Outcome, Owner, Parent, Precision,
     Span, SpanEvent, SpanKind, SpanStatus, SpanTree, Timestamp, TraceStart,
@@ -11,11 +13,15 @@ const END: &str = "lighthouse.telemetry.end";
 /// By how many seconds a time was moved that cannot be right.
 const CLAMPED: &str = "lighthouse.telemetry.clamped";
 
-impl Span {
+impl<'a> Span<'a> {
     /// A span that runs, of kind internal and with status unset. The key identifies it within its tree; the name
     /// is for people and has low cardinality.
     #[must_use]
-    pub fn new(key: impl Into<String>, name: impl Into<String>, start: Timestamp) -> Self {
+    pub fn new(
+        key: impl Into<Cow<'a, str>>,
+        name: impl Into<Cow<'a, str>>,
+        start: Timestamp,
+    ) -> Self {
         Self {
             key: key.into(),
             name: name.into(),
@@ -31,8 +37,8 @@ impl Span {
 
     /// The main span of a tree: its key is empty.
     #[must_use]
-    pub fn main(name: impl Into<String>, start: Timestamp) -> Self {
-        Self::new(String::new(), name, start)
+    pub fn main(name: impl Into<Cow<'a, str>>, start: Timestamp) -> Self {
+        Self::new("", name, start)
     }
 
     /// With this kind.
@@ -68,20 +74,28 @@ impl Span {
 
     /// With this attribute, if there is a value.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl IntoAttributeValue) -> Self {
+    pub fn with(
+        mut self,
+        key: impl Into<Cow<'a, str>>,
+        value: impl IntoAttributeValue<'a>,
+    ) -> Self {
         self.set(key, value);
         self
     }
 
     /// Sets an attribute, in place of one of the same key. Does nothing if there is no value.
-    pub fn set(&mut self, key: &str, value: impl IntoAttributeValue) {
+    pub fn set(&mut self, key: impl Into<Cow<'a, str>>, value: impl IntoAttributeValue<'a>) {
         value::set(&mut self.attributes, key, value);
     }
 
     /// Marks the span as failed. `error.type` is the class of the error, of low cardinality; the description is
     /// for people.
-    pub fn fail(&mut self, error_type: &str, description: impl Into<String>) {
-        self.set("error.type", error_type);
+    pub fn fail(
+        &mut self,
+        error_type: impl Into<Cow<'a, str>>,
+        description: impl Into<Cow<'a, str>>,
+    ) {
+        self.set("error.type", error_type.into());
         self.status = SpanStatus::Error(description.into());
     }
 
@@ -92,20 +106,20 @@ impl Span {
     }
 
     /// Adds an event.
-    pub fn record(&mut self, event: SpanEvent) {
+    pub fn record(&mut self, event: SpanEvent<'a>) {
         self.events.push(event);
     }
 
     /// Adds a link.
-    pub fn link(&mut self, to: LinkTarget, attributes: Vec<Attribute>) {
+    pub fn link(&mut self, to: LinkTarget, attributes: Vec<Attribute<'a>>) {
         self.links.push(Link { to, attributes });
     }
 }
 
-impl SpanEvent {
+impl<'a> SpanEvent<'a> {
     /// An event without attributes.
     #[must_use]
-    pub fn new(name: impl Into<String>, time: Timestamp) -> Self {
+    pub fn new(name: impl Into<Cow<'a, str>>, time: Timestamp) -> Self {
         Self {
             name: name.into(),
             time,
@@ -115,18 +129,22 @@ impl SpanEvent {
 
     /// With this attribute, if there is a value.
     #[must_use]
-    pub fn with(mut self, key: &str, value: impl IntoAttributeValue) -> Self {
+    pub fn with(
+        mut self,
+        key: impl Into<Cow<'a, str>>,
+        value: impl IntoAttributeValue<'a>,
+    ) -> Self {
         value::set(&mut self.attributes, key, value);
         self
     }
 }
 
-impl Attribute {
+impl<'a> Attribute<'a> {
     /// An attribute; none if there is no value.
     #[must_use]
-    pub fn new(key: &str, value: impl IntoAttributeValue) -> Option<Self> {
+    pub fn new(key: impl Into<Cow<'a, str>>, value: impl IntoAttributeValue<'a>) -> Option<Self> {
         Some(Self {
-            key: key.to_owned(),
+            key: key.into(),
             value: value.into_attribute_value()?,
         })
     }
@@ -168,13 +186,13 @@ impl Parent {
     }
 }
 
-impl SpanTree {
+impl<'a> SpanTree<'a> {
     /// A tree of one span, without a parent yet, that must not be annotated yet.
     #[must_use]
-    pub fn new(service: &str, main: Span) -> Self {
+    pub fn new(service: impl Into<Cow<'a, str>>, main: Span<'a>) -> Self {
         Self {
-            run: String::new(),
-            service: service.to_owned(),
+            run: Cow::Borrowed(""),
+            service: service.into(),
             resource_attributes: Vec::new(),
             parents: Vec::new(),
             main,
@@ -193,7 +211,11 @@ impl SpanTree {
 
     /// With this attribute of the OpenTelemetry resource, if there is a value.
     #[must_use]
-    pub fn with_resource(mut self, key: &str, value: impl IntoAttributeValue) -> Self {
+    pub fn with_resource(
+        mut self,
+        key: impl Into<Cow<'a, str>>,
+        value: impl IntoAttributeValue<'a>,
+    ) -> Self {
         value::set(&mut self.resource_attributes, key, value);
         self
     }
@@ -206,15 +228,15 @@ impl SpanTree {
     }
 
     /// Adds a span below the main span and gives its place, for [`SpanTree::add_under`].
-    pub fn add(&mut self, span: Span) -> u32 {
+    pub fn add(&mut self, span: Span<'a>) -> u32 {
         self.add_under(None, span)
     }
 
     /// Adds a span below an earlier child, or below the main span, and gives its place. Ids derive from keys joined by
     /// newlines, so that a key is of one line: names in objects that should not have several lines may have them.
-    pub fn add_under(&mut self, under: Option<u32>, mut span: Span) -> u32 {
+    pub fn add_under(&mut self, under: Option<u32>, mut span: Span<'a>) -> u32 {
         if span.key.contains('\n') {
-            span.key = self.unused_key(span.key.replace('\n', " "));
+            span.key = self.unused_key(span.key.replace('\n', " ")).into();
         }
         let place = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
         self.children.push(Child { under, span });
@@ -265,7 +287,7 @@ impl SpanTree {
 }
 
 /// By how much a span ends before it starts.
-fn backwards(span: &Span) -> u64 {
+fn backwards(span: &Span<'_>) -> u64 {
     span.end.map_or(0, |end| gap(end, span.start))
 }
 
@@ -296,12 +318,12 @@ fn within(time: Timestamp, start: Timestamp, end: Option<Timestamp>) -> Timestam
     end.map_or(time, |end| time.earliest(end))
 }
 
-fn clamp_end(span: &mut Span) {
+fn clamp_end(span: &mut Span<'_>) {
     span.end = span.end.map(|end| end.latest(span.start));
 }
 
-impl From<SpanTree> for Outcome {
-    fn from(tree: SpanTree) -> Self {
+impl<'a> From<SpanTree<'a>> for Outcome<'a> {
+    fn from(tree: SpanTree<'a>) -> Self {
         Self::Spans(vec![tree])
     }
 }
@@ -397,12 +419,14 @@ mod tests {
 
     #[test]
     fn an_end_that_nothing_tells_is_said_to_be_none() {
-        let said = |span: &Span| span.attributes.first().map(|said| said.value.clone());
+        fn said<'a>(span: &Span<'a>) -> Option<AttributeValue<'a>> {
+            span.attributes.first().map(|said| said.value.clone())
+        }
         let span = || Span::new("a", "a", at(1));
         let told = span().until_or_parent(Some(at(2)), Some(at(3)));
         assert_eq!((told.end, said(&told)), (Some(at(2)), None));
         let parent = span().until_or_parent(None, Some(at(3)));
-        let text = |text: &str| Some(AttributeValue::Text(text.to_owned()));
+        let text = |text: &'static str| Some(AttributeValue::Text(text.into()));
         assert_eq!((parent.end, said(&parent)), (Some(at(3)), text("parent")));
         let runs = span().until_or_parent(None, None);
         assert_eq!((runs.end, said(&runs)), (None, None));
@@ -426,7 +450,7 @@ mod tests {
         let keys: Vec<_> = span
             .attributes
             .iter()
-            .map(|attribute| attribute.key.as_str())
+            .map(|attribute| &*attribute.key)
             .collect();
         assert_eq!(keys, ["a", "error.type"]);
         assert_eq!(span.attributes[0].value, AttributeValue::Integer(2));

@@ -116,7 +116,7 @@ pub fn fault(tree: &SpanTree) -> Option<String> {
 pub fn attributes(attributes: &[Attribute]) -> Value {
     let members = attributes.iter().map(|attribute| {
         let value = match &attribute.value {
-            AttributeValue::Text(text) => Value::from(text.as_str()),
+            AttributeValue::Text(text) => Value::from(&**text),
             AttributeValue::Boolean(boolean) => Value::from(*boolean),
             AttributeValue::Integer(integer) => Value::from(*integer),
             AttributeValue::Number(number) => Value::from(*number),
@@ -125,7 +125,7 @@ pub fn attributes(attributes: &[Attribute]) -> Value {
             AttributeValue::Integers(integers) => Value::from(integers.as_slice()),
             AttributeValue::Numbers(numbers) => Value::from(numbers.as_slice()),
         };
-        (attribute.key.clone(), value)
+        (attribute.key.clone().into_owned(), value)
     });
     Value::Object(members.collect())
 }

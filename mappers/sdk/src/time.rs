@@ -44,15 +44,14 @@ impl Timestamp {
         // A leap second counts as the second before it, as in Unix time.
         let second = in_range(number(&[s1, s2])?, 0, 60)?.min(59);
         let (fraction, precision, zone) = fraction(rest)?;
-        let seconds =
-            days_since_epoch(year, month, day)? * 86_400 + hour * 3_600 + minute * 60 + second
-                - offset(zone)?;
-        let nanoseconds = u64::try_from(seconds)
-            .ok()?
-            .checked_mul(SECOND)?
-            .checked_add(fraction)?;
+        let of_day = hour * 3_600 + minute * 60 + second - offset(zone)?;
+        let seconds = i64::from(days_since_epoch(year, month, day)?) * 86_400 + i64::from(of_day);
+        // The last whole second that 64 bits hold, asked for as a checked multiplication takes 128 of them.
+        let seconds = u64::try_from(seconds)
+            .ok()
+            .filter(|seconds| *seconds < u64::MAX / SECOND)?;
         Some(Self {
-            nanoseconds,
+            nanoseconds: seconds * SECOND + fraction,
             precision,
         })
     }
@@ -173,15 +172,15 @@ pub fn parse_go_duration(text: &str) -> Option<u64> {
     Some(total)
 }
 
-fn number(digits: &[u8]) -> Option<i64> {
+fn number(digits: &[u8]) -> Option<i32> {
     digits.iter().try_fold(0, |number, digit| {
         digit
             .is_ascii_digit()
-            .then(|| number * 10 + i64::from(digit - b'0'))
+            .then(|| number * 10 + i32::from(digit - b'0'))
     })
 }
 
-fn in_range(number: i64, least: i64, most: i64) -> Option<i64> {
+fn in_range(number: i32, least: i32, most: i32) -> Option<i32> {
     (least..=most).contains(&number).then_some(number)
 }
 
@@ -211,7 +210,7 @@ fn fraction(text: &[u8]) -> Option<(u64, Precision, &[u8])> {
 }
 
 /// Seconds that the zone is ahead of UTC.
-fn offset(zone: &[u8]) -> Option<i64> {
+fn offset(zone: &[u8]) -> Option<i32> {
     match zone {
         [b'Z' | b'z'] => Some(0),
         &[sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
@@ -224,11 +223,11 @@ fn offset(zone: &[u8]) -> Option<i64> {
     }
 }
 
-fn is_leap(year: i64) -> bool {
+fn is_leap(year: i32) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+fn days_in_month(year: i32, month: i32) -> i32 {
     match month {
         2 if is_leap(year) => 29,
         2 => 28,
@@ -238,17 +237,25 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 }
 
 /// Days from 1970-01-01 to a date from then on.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
+fn days_since_epoch(year: i32, month: i32, day: i32) -> Option<i32> {
     // The zone may still put the last day of 1969 into 1970.
     if year < 1969 {
         return None;
     }
     let before = year - 1;
     let leap_days = before / 4 - before / 100 + before / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400);
-    let months = (1..month)
-        .map(|month| days_in_month(year, month))
-        .sum::<i64>();
-    Some((year - 1970) * 365 + leap_days + months + day - 1)
+    // Thirty days a month, and what the months before this one have more or less.
+    let more = match month {
+        1 => 0,
+        2 => 1,
+        3 => -1 + i32::from(is_leap(year)),
+        4 | 5 => i32::from(is_leap(year)),
+        6 | 7 => 1 + i32::from(is_leap(year)),
+        8 => 2 + i32::from(is_leap(year)),
+        9 | 10 => 3 + i32::from(is_leap(year)),
+        _ => 4 + i32::from(is_leap(year)),
+    };
+    Some((year - 1970) * 365 + leap_days + (month - 1) * 30 + more + day - 1)
 }
 
 #[cfg(test)]
@@ -327,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn days_follow_each_other(days in 0_i64..100_000) {
+        fn days_follow_each_other(days in 0_i32..100_000) {
             let (mut year, mut month, mut day) = (1970, 1, 1 + days);
             while day > days_in_month(year, month) {
                 day -= days_in_month(year, month);

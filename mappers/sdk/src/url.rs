@@ -1,15 +1,16 @@
 //! Addresses as they may stand in an attribute.
 
+use std::borrow::Cow;
+
 /// The URL without user name and password. `None` for what is no URL with a host, such as `git@host:path`.
 #[must_use]
-pub fn without_credentials(url: &str) -> Option<String> {
+pub fn without_credentials(url: &str) -> Option<Cow<'_, str>> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let rest = match authority.rfind('@') {
-        Some(at) => rest.get(at + 1..)?,
-        None => rest,
+    let Some(at) = authority.rfind('@') else {
+        return Some(Cow::Borrowed(url));
     };
-    Some([scheme, "://", rest].concat())
+    Some([scheme, "://", rest.get(at + 1..)?].concat().into())
 }
 
 /// The address of a repository for a browser, as `vcs.repository.url.full` has it: by HTTP, without user name and

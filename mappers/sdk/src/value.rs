@@ -1,76 +1,98 @@
 //! What makes the value of an attribute. What is missing makes none, so that a mapper need not ask first.
 
+use std::borrow::Cow;
+
 use crate::contract::{Attribute, AttributeValue};
 
 /// Makes the value of an attribute, or none where there is nothing to say.
-pub trait IntoAttributeValue {
+pub trait IntoAttributeValue<'a> {
     /// The value. Empty texts and lists, and numbers that are not finite, are none.
-    fn into_attribute_value(self) -> Option<AttributeValue>;
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>>;
 }
 
-impl IntoAttributeValue for AttributeValue {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for AttributeValue<'a> {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         Some(self)
     }
 }
 
-impl IntoAttributeValue for &str {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
-        (!self.is_empty()).then(|| AttributeValue::Text(self.to_owned()))
+impl<'a> IntoAttributeValue<'a> for &'a str {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
+        (!self.is_empty()).then_some(AttributeValue::Text(Cow::Borrowed(self)))
     }
 }
 
-impl IntoAttributeValue for String {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for String {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
+        (!self.is_empty()).then_some(AttributeValue::Text(Cow::Owned(self)))
+    }
+}
+
+impl<'a> IntoAttributeValue<'a> for Cow<'a, str> {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         (!self.is_empty()).then_some(AttributeValue::Text(self))
     }
 }
 
-impl IntoAttributeValue for i64 {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for i64 {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         Some(AttributeValue::Integer(self))
     }
 }
 
-impl IntoAttributeValue for bool {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for bool {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         Some(AttributeValue::Boolean(self))
     }
 }
 
-impl IntoAttributeValue for f64 {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for f64 {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.is_finite().then_some(AttributeValue::Number(self))
     }
 }
 
-impl IntoAttributeValue for Vec<String> {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
-        (!self.is_empty()).then_some(AttributeValue::Texts(self))
+impl<'a, T: Into<Cow<'a, str>>> IntoAttributeValue<'a> for Vec<T> {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
+        let texts: Vec<_> = self.into_iter().map(T::into).collect();
+        (!texts.is_empty()).then_some(AttributeValue::Texts(texts))
     }
 }
 
-impl<T: IntoAttributeValue> IntoAttributeValue for Option<T> {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a, T: IntoAttributeValue<'a>> IntoAttributeValue<'a> for Option<T> {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.and_then(T::into_attribute_value)
     }
 }
 
 /// Sets an attribute in a list, in place of one of the same key. Does nothing if there is no value.
-pub fn set(attributes: &mut Vec<Attribute>, key: &str, value: impl IntoAttributeValue) {
+pub fn set<'a>(
+    attributes: &mut Vec<Attribute<'a>>,
+    key: impl Into<Cow<'a, str>>,
+    value: impl IntoAttributeValue<'a>,
+) {
     if let Some(value) = value.into_attribute_value() {
-        set_value(attributes, key, value);
+        set_value(attributes, key.into(), value);
     }
 }
 
+/// So many attributes a span or an event has mostly.
+const USUAL: usize = 8;
+
 // Mappers set hundreds of attributes, each with a key of its own.
 #[inline(never)]
-fn set_value(attributes: &mut Vec<Attribute>, key: &str, value: AttributeValue) {
+fn set_value<'a>(
+    attributes: &mut Vec<Attribute<'a>>,
+    key: Cow<'a, str>,
+    value: AttributeValue<'a>,
+) {
     match attributes.iter_mut().find(|known| known.key == key) {
         Some(known) => known.value = value,
-        None => attributes.push(Attribute {
-            key: key.to_owned(),
-            value,
-        }),
+        None => {
+            if attributes.is_empty() {
+                attributes.reserve(USUAL);
+            }
+            attributes.push(Attribute { key, value });
+        }
     }
 }

@@ -19,12 +19,12 @@ pub fn first_start(status: &TaskRunStatus<'_>) -> Option<Timestamp> {
 /// Adds what each attempt did. A run that may be tried again has a span for each attempt, from the first on:
 /// which Pod belongs to which must not depend on how far the run has come. `work` adds what was done in an
 /// attempt, below the span at this place, which is that of the attempt of this number.
-pub fn add<'s, 'a>(
-    tree: &mut SpanTree,
-    status: &'s TaskRunStatus<'a>,
+pub fn add<'a>(
+    tree: &mut SpanTree<'a>,
+    status: &'a TaskRunStatus<'a>,
     retries: Option<i64>,
     otherwise: RunResult,
-    mut work: impl FnMut(&mut SpanTree, &'s TaskRunStatus<'a>, Option<(u32, usize)>),
+    mut work: impl FnMut(&mut SpanTree<'a>, &'a TaskRunStatus<'a>, Option<(u32, usize)>),
 ) {
     if retries.unwrap_or(0) <= 0 && status.retries.is_empty() {
         work(tree, status, None);

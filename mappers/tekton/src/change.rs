@@ -19,7 +19,7 @@ fn label<'s>(metadata: &'s Metadata<'_>, lighthouse: &str, jenkins_x: &str) -> O
 }
 
 /// Sets the attributes of the change: `pipeline.*`, `vcs.*` and `event.guid`.
-pub fn describe(run: &PipelineRun<'_>, span: &mut Span) {
+pub fn describe<'a>(run: &'a PipelineRun<'a>, span: &mut Span<'a>) {
     let metadata = &run.metadata;
     let labels = &metadata.labels;
     let param = |name| param::text(&run.spec.params, name);

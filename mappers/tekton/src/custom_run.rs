@@ -8,9 +8,10 @@ use crate::resource::CustomRun;
 use crate::{attempts, events, phases, run};
 
 /// The spans of a CustomRun.
-pub fn map(object: &Object) -> Result<Outcome, Error> {
+pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let (run, diagnostics) = read::parse::<CustomRun<'_>>(&object.json)?;
-    let events = events::of(object)?;
+    let run = read::keep(run);
+    let events = read::keep(events::of(object)?);
     let (metadata, spec, status) = (&run.metadata, &run.spec, &run.status);
     let first_start = attempts::first_start(status);
 
@@ -18,7 +19,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
         &status.conditions,
         status.completed,
         object.deleted,
-        run::latest(metadata, [status.started], &status.conditions, &events),
+        run::latest(metadata, [status.started], &status.conditions, events),
         // Whoever carries it out chooses the reasons: an approval that is refused is no error.
         RunResult::Failure,
     );
@@ -48,7 +49,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     if let Some(time) = first_start {
         main.record(SpanEvent::new("Start", time));
     }
-    events::record(&mut main, &status.conditions, &events);
+    events::record(&mut main, &status.conditions, events);
 
     let mut tree = SpanTree::new("Tekton.CustomRun", main)
         .with_resource("service.namespace", &metadata.namespace)

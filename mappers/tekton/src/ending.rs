@@ -111,7 +111,7 @@ impl<'s> Ending<'s> {
     }
 
     /// Ends the span so: its result under this key, its end, and its status.
-    pub fn apply(&self, span: &mut Span, key: &str) {
+    pub fn apply(&self, span: &mut Span<'s>, key: &'static str) {
         if self.deleted {
             span.end_by_deletion(self.time);
         } else {

@@ -28,7 +28,11 @@ pub fn of_attachment(object: &Object, attachment: u32) -> impl Iterator<Item = &
 }
 
 /// Records the condition `Succeeded` and the Events on a span.
-pub fn record(span: &mut Span, conditions: &[Condition<'_>], events: &[(Timestamp, Event<'_>)]) {
+pub fn record<'a>(
+    span: &mut Span<'a>,
+    conditions: &'a [Condition<'a>],
+    events: &'a [(Timestamp, Event<'a>)],
+) {
     for (time, event) in events {
         span.record(
             SpanEvent::new(event.reason.get().unwrap_or("Event"), *time)

@@ -26,7 +26,7 @@ impl Mapper for Tekton {
         Ok(describe::description())
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         match subject {
             Subject::Object(object) => match object.watch {
                 describe::PIPELINE_RUN => pipeline_run::map(object),

@@ -45,7 +45,7 @@ fn phase(reason: &str) -> Option<Phase> {
 }
 
 /// Adds the span `queue`: from the creation to the start, or to the end of a run that never started.
-pub fn add_queue(tree: &mut SpanTree, started: Option<Timestamp>) {
+pub fn add_queue(tree: &mut SpanTree<'_>, started: Option<Timestamp>) {
     let created = tree.main.start;
     let until = started.or(tree.main.end);
     // To the second, most runs start when they are created: such a span would say nothing.
@@ -56,10 +56,10 @@ pub fn add_queue(tree: &mut SpanTree, started: Option<Timestamp>) {
 }
 
 /// Adds a span for each time in which the run waited after its start.
-pub fn add_waits(
-    tree: &mut SpanTree,
-    conditions: &[Condition<'_>],
-    events: &[(Timestamp, Event<'_>)],
+pub fn add_waits<'a>(
+    tree: &mut SpanTree<'a>,
+    conditions: &'a [Condition<'a>],
+    events: &'a [(Timestamp, Event<'a>)],
 ) {
     let succeeded = condition(conditions, "Succeeded");
     let now = succeeded

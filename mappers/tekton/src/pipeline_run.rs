@@ -18,31 +18,32 @@ const ID: &str = "lighthouse.jenkins-x.io/id";
 const RERUN_OF: &str = "dashboard.tekton.dev/rerunOf";
 
 /// The spans of a PipelineRun.
-pub fn map(object: &Object) -> Result<Outcome, Error> {
+pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let (run, diagnostics) = read::parse::<PipelineRun<'_>>(&object.json)?;
-    let events = events::of(object)?;
+    let run = read::keep(run);
+    let events = read::keep(events::of(object)?);
     let (metadata, status) = (&run.metadata, &run.status);
 
     let ending = Ending::of(
         &status.conditions,
         status.completed,
         object.deleted,
-        latest(&run, &events),
+        latest(run, events),
         RunResult::Error,
     );
-    let name = pipeline_name(&run);
+    let name = pipeline_name(run);
     let mut main = Span::main(name, metadata.created_or_epoch())
         .of_kind(SpanKind::Server)
         .about("PipelineRun", metadata)
         .with("cicd.pipeline.name", name)
         .with("cicd.pipeline.run.id", &metadata.uid);
-    change::describe(&run, &mut main);
+    change::describe(run, &mut main);
     match ending {
         Some(ending) => {
             ending.apply(&mut main, "cicd.pipeline.result");
             main.set("tekton.reason", ending.reason);
         }
-        None => main.set("cicd.pipeline.run.state", state(&run)),
+        None => main.set("cicd.pipeline.run.state", state(run)),
     }
     if let Some(time) = status.started.get() {
         main.record(SpanEvent::new("Start", time));
@@ -50,16 +51,16 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     if let Some(time) = status.finally_started.get() {
         main.record(SpanEvent::new("Finally", time));
     }
-    record_skipped(&run, &mut main);
-    events::record(&mut main, &status.conditions, &events);
+    record_skipped(run, &mut main);
+    events::record(&mut main, &status.conditions, events);
 
     let mut tree = SpanTree::new("Tekton.PipelineRun", main)
         .with_resource("service.namespace", &metadata.namespace)
         .with_diagnostics(diagnostics);
-    link_and_place(&run, &mut tree);
+    link_and_place(run, &mut tree);
     tree.may_annotate = metadata.labels.get("tekton.dev/pipeline").is_some();
     phases::add_queue(&mut tree, status.started.get());
-    phases::add_waits(&mut tree, &status.conditions, &events);
+    phases::add_waits(&mut tree, &status.conditions, events);
     tree.clamp();
     Ok(tree.into())
 }
@@ -106,7 +107,7 @@ fn state(run: &PipelineRun<'_>) -> &'static str {
 }
 
 /// Tasks are skipped at times that nobody writes down: they are told where the run ends, or has come so far.
-fn record_skipped(run: &PipelineRun<'_>, main: &mut Span) {
+fn record_skipped<'a>(run: &'a PipelineRun<'a>, main: &mut Span<'a>) {
     let time = main.end.or(run.status.started.get()).unwrap_or(main.start);
     for task in &run.status.skipped {
         main.record(
@@ -118,7 +119,7 @@ fn record_skipped(run: &PipelineRun<'_>, main: &mut Span) {
     }
 }
 
-fn link_and_place(run: &PipelineRun<'_>, tree: &mut SpanTree) {
+fn link_and_place<'a>(run: &'a PipelineRun<'a>, tree: &mut SpanTree<'a>) {
     let metadata = &run.metadata;
     let owner = metadata.controller();
     let nested = owner.is_some_and(|owner| owner.group() == describe::GROUP);

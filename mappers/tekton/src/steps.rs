@@ -14,9 +14,9 @@ use crate::resource::{ContainerState, Entry, Pod, TaskRunStatus};
 pub type Place = Option<(u32, usize)>;
 
 /// Adds the steps of a status. `created` is when the TaskRun was.
-pub fn add(
-    tree: &mut SpanTree,
-    status: &TaskRunStatus<'_>,
+pub fn add<'a>(
+    tree: &mut SpanTree<'a>,
+    status: &'a TaskRunStatus<'a>,
     task: &TaskRunStatus<'_>,
     pod: Option<&Pod<'_>>,
     place: Place,
@@ -65,7 +65,7 @@ pub fn add(
 }
 
 /// Adds the sidecars of a TaskRun. One that ends is not asked how: Tekton stops them all.
-pub fn add_sidecars(tree: &mut SpanTree, status: &TaskRunStatus<'_>) {
+pub fn add_sidecars<'a>(tree: &mut SpanTree<'a>, status: &'a TaskRunStatus<'a>) {
     for sidecar in &status.sidecars {
         let terminated = &sidecar.terminated;
         let start = terminated.started.get().or(sidecar.running_since());
@@ -86,13 +86,13 @@ pub fn is_out_of_memory(step: &ContainerState<'_>) -> bool {
     step.terminated.reason == "OOMKilled"
 }
 
-fn span(
-    tree: &SpanTree,
-    state: &ContainerState<'_>,
-    kind: &str,
+fn span<'a>(
+    tree: &SpanTree<'a>,
+    state: &'a ContainerState<'a>,
+    kind: &'static str,
     place: Place,
     start: Timestamp,
-) -> Span {
+) -> Span<'a> {
     let name = state.label();
     let key = match place {
         Some((_, number)) => format!("attempt/{number}/{kind}/{name}"),
@@ -104,7 +104,7 @@ fn span(
         if name.is_empty() { kind } else { name },
         start,
     )
-    .with(["tekton.", kind, ".name"].concat().as_str(), name)
+    .with(["tekton.", kind, ".name"].concat(), name)
     .with("k8s.container.name", &state.container)
     .with("container.image.name", image_name(state.image.as_str()))
     .with("process.exit.code", terminated.exit_code)
@@ -121,7 +121,7 @@ fn image_name(id: &str) -> Option<&str> {
     }
 }
 
-fn fail(span: &mut Span, step: &ContainerState<'_>) {
+fn fail<'a>(span: &mut Span<'a>, step: &'a ContainerState<'a>) {
     let reason = match step.termination_reason.get() {
         Some(reason @ ("TimeoutExceeded" | "Cancelled")) => reason,
         _ => step.terminated.reason.get().unwrap_or("Error"),
@@ -188,14 +188,14 @@ fn exact_start(
 }
 
 /// The end of the span that steps are put below.
-fn end_above(tree: &SpanTree, place: Place) -> Option<Timestamp> {
+fn end_above(tree: &SpanTree<'_>, place: Place) -> Option<Timestamp> {
     match place.and_then(|(under, _)| tree.children.get(under as usize)) {
         Some(attempt) => attempt.span.end,
         None => tree.main.end,
     }
 }
 
-fn record_skipped(tree: &mut SpanTree, step: &ContainerState<'_>, place: Place) {
+fn record_skipped<'a>(tree: &mut SpanTree<'a>, step: &'a ContainerState<'a>, place: Place) {
     let end = end_above(tree, place);
     let above = match place.and_then(|(under, _)| tree.children.get_mut(under as usize)) {
         Some(attempt) => &mut attempt.span,

@@ -8,14 +8,15 @@ use crate::resource::{Pod, TaskRun, TaskRunStatus};
 use crate::{attempts, describe, events, phases, run, steps};
 
 /// The spans of a TaskRun.
-pub fn map(object: &Object) -> Result<Outcome, Error> {
+pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let (run, diagnostics) = read::parse::<TaskRun<'_>>(&object.json)?;
-    let events = events::of(object)?;
+    let run = read::keep(run);
+    let events = read::keep(events::of(object)?);
     let pods = pods(object)?;
     let (metadata, status) = (&run.metadata, &run.status);
     let first_start = attempts::first_start(status);
 
-    let known = run::latest(metadata, times(status), &status.conditions, &events);
+    let known = run::latest(metadata, times(status), &status.conditions, events);
     let ending = Ending::of(
         &status.conditions,
         status.completed,
@@ -55,7 +56,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     if let Some(time) = first_start {
         main.record(SpanEvent::new("Start", time));
     }
-    events::record(&mut main, &status.conditions, &events);
+    events::record(&mut main, &status.conditions, events);
 
     let mut tree = SpanTree::new("Tekton.TaskRun", main)
         .with_resource("service.namespace", &metadata.namespace)
@@ -64,7 +65,7 @@ pub fn map(object: &Object) -> Result<Outcome, Error> {
     // Its labels are set before its status is: an annotation any earlier would fail that update.
     tree.may_annotate = first_start.is_some();
     phases::add_queue(&mut tree, first_start);
-    phases::add_waits(&mut tree, &status.conditions, &events);
+    phases::add_waits(&mut tree, &status.conditions, events);
     let created = tree.main.start;
     attempts::add(
         &mut tree,

@@ -6,6 +6,7 @@ mod pipeline_run;
 mod task_run;
 
 use serde_json::{Value, json};
+use span_mapper_sdk::read;
 use span_mapper_sdk::testing::{fault, subject, watch_of};
 use span_mapper_sdk::{
     AttributeValue, Mapper, Outcome, Span, SpanEvent, SpanStatus, SpanTree, Timestamp,
@@ -51,15 +52,15 @@ fn event(reason: &str, seconds: u64) -> (u32, Value) {
     (describe::EVENTS, value)
 }
 
-fn outcome(object: &Value, attached: &[(u32, Value)], deleted: bool) -> Outcome {
+fn outcome(object: &Value, attached: &[(u32, Value)], deleted: bool) -> Outcome<'static> {
     let description = describe::description();
     let watch = watch_of(&description, object["kind"].as_str().unwrap()).unwrap();
     let mut subject = subject(&description, watch, object, attached);
     subject.deleted = deleted;
-    Tekton::map(&subject.into()).unwrap()
+    Tekton::map(read::keep(subject.into())).unwrap()
 }
 
-fn tree_of(object: &Value, attached: &[(u32, Value)], deleted: bool) -> SpanTree {
+fn tree_of(object: &Value, attached: &[(u32, Value)], deleted: bool) -> SpanTree<'static> {
     let Outcome::Spans(mut trees) = outcome(object, attached, deleted) else {
         panic!("no spans");
     };
@@ -69,18 +70,18 @@ fn tree_of(object: &Value, attached: &[(u32, Value)], deleted: bool) -> SpanTree
     tree
 }
 
-fn tree(object: &Value) -> SpanTree {
+fn tree(object: &Value) -> SpanTree<'static> {
     tree_of(object, &[], false)
 }
 
-fn attribute<'t>(span: &'t Span, key: &str) -> Option<&'t AttributeValue> {
+fn attribute<'t>(span: &'t Span<'t>, key: &str) -> Option<&'t AttributeValue<'t>> {
     span.attributes
         .iter()
         .find(|attribute| attribute.key == key)
         .map(|attribute| &attribute.value)
 }
 
-fn text<'t>(span: &'t Span, key: &str) -> Option<&'t str> {
+fn text<'t>(span: &'t Span<'t>, key: &str) -> Option<&'t str> {
     match attribute(span, key)? {
         AttributeValue::Text(text) => Some(text),
         other => panic!("{key} is {other:?}"),
@@ -94,7 +95,7 @@ fn integer(span: &Span, key: &str) -> Option<i64> {
     }
 }
 
-fn child<'t>(tree: &'t SpanTree, key: &str) -> &'t Span {
+fn child<'t>(tree: &'t SpanTree<'t>, key: &str) -> &'t Span<'t> {
     let keys: Vec<_> = keys(tree);
     tree.children
         .iter()
@@ -103,21 +104,18 @@ fn child<'t>(tree: &'t SpanTree, key: &str) -> &'t Span {
         .unwrap_or_else(|| panic!("no {key} among {keys:?}"))
 }
 
-fn keys(tree: &SpanTree) -> Vec<&str> {
-    tree.children
-        .iter()
-        .map(|child| child.span.key.as_str())
-        .collect()
+fn keys<'t>(tree: &'t SpanTree<'t>) -> Vec<&'t str> {
+    tree.children.iter().map(|child| &*child.span.key).collect()
 }
 
-fn events<'t>(span: &'t Span, name: &str) -> Vec<&'t SpanEvent> {
+fn events<'t>(span: &'t Span<'t>, name: &str) -> Vec<&'t SpanEvent<'t>> {
     span.events
         .iter()
         .filter(|event| event.name == name)
         .collect()
 }
 
-fn error(span: &Span) -> Option<&str> {
+fn error<'t>(span: &'t Span<'t>) -> Option<&'t str> {
     match &span.status {
         SpanStatus::Error(description) => Some(description),
         _ => None,

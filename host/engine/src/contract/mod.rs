@@ -132,8 +132,8 @@ pub enum Prepared {
 }
 
 /// A mapper in its sandbox.
-pub enum Instance {
-    Draft2(draft2::Instance),
+pub enum Instance<'p> {
+    Draft2(draft2::Instance<'p>),
 }
 
 /// What comes of a call: an error of the sandbox, or what the mapper says.
@@ -147,7 +147,7 @@ impl Prepared {
         imports: &Imports,
     ) -> Result<Self, LoadError> {
         match contract {
-            Contract::Draft2 => draft2::prepare(component, &imports.draft2).map(Self::Draft2),
+            Contract::Draft2 => draft2::Prepared::new(component, &imports.draft2).map(Self::Draft2),
         }
         .map_err(|error| LoadError::OtherTypes {
             contract: contract.version(),
@@ -156,14 +156,14 @@ impl Prepared {
     }
 
     /// Starts an instance in a sandbox.
-    pub fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Instance> {
+    pub fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Instance<'_>> {
         match self {
-            Self::Draft2(prepared) => prepared.instantiate(store).map(Instance::Draft2),
+            Self::Draft2(prepared) => prepared.start(store).map(Instance::Draft2),
         }
     }
 }
 
-impl Instance {
+impl Instance<'_> {
     /// Calls `configure`.
     pub fn configure(
         &self,
@@ -171,14 +171,14 @@ impl Instance {
         configuration: &Configuration<'_>,
     ) -> Called<Description> {
         match self {
-            Self::Draft2(instance) => draft2::configure(instance, store, configuration),
+            Self::Draft2(instance) => instance.configure(store, configuration),
         }
     }
 
     /// Calls `map-subject`.
     pub fn map(&self, store: &mut Store<State>, subject: &Subject) -> Called<Outcome> {
         match self {
-            Self::Draft2(instance) => draft2::map(instance, store, subject),
+            Self::Draft2(instance) => instance.map(store, subject),
         }
     }
 }

@@ -35,7 +35,7 @@ impl Mapper for BatchJob {
         Ok(Description::new(env!("CARGO_PKG_VERSION")).watch(watch))
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         let Subject::Object(object) = subject else {
             return Ok(Outcome::NotOurs);
         };
@@ -89,8 +89,8 @@ mod tests {
             },
         });
         let description = BatchJob::configure(&testing::configuration()).unwrap();
-        let subject = testing::subject(&description, 0, &job, &[]);
-        let Ok(Outcome::Spans(trees)) = BatchJob::map(&subject.into()) else {
+        let subject = testing::subject(&description, 0, &job, &[]).into();
+        let Ok(Outcome::Spans(trees)) = BatchJob::map(&subject) else {
             panic!("no spans");
         };
         assert_eq!(testing::fault(&trees[0]), None);

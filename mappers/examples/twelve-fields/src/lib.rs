@@ -66,7 +66,7 @@ impl Mapper for TwelveFields {
         Ok(Description::new(env!("CARGO_PKG_VERSION")).watch(Watch::objects(pods).fields(FIELDS)))
     }
 
-    fn map(subject: &Subject) -> Result<Outcome, Error> {
+    fn map(subject: &Subject) -> Result<Outcome<'_>, Error> {
         let Subject::Object(object) = subject else {
             return Ok(Outcome::NotOurs);
         };

@@ -1,6 +1,7 @@
 //! A Pod of Tekton's with an init container and two steps, and the Events of its life.
 
 use serde_json::{Value, json};
+use span_mapper_sdk::read;
 use span_mapper_sdk::testing;
 use span_mapper_sdk::{Mapper, Outcome, Span, SpanTree, Subject, Timestamp};
 
@@ -50,15 +51,15 @@ impl Case {
         self
     }
 
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> Outcome<'static> {
         let description = Kubernetes::configure(&testing::configuration()).unwrap();
         let attached: Vec<_> = self.events.iter().map(|event| (0, event.clone())).collect();
         let mut object = testing::subject(&description, 0, &self.pod, &attached);
         object.deleted = self.deleted;
-        Kubernetes::map(&Subject::Object(object)).unwrap()
+        Kubernetes::map(read::keep(Subject::Object(object))).unwrap()
     }
 
-    pub fn tree(&self) -> SpanTree {
+    pub fn tree(&self) -> SpanTree<'static> {
         match self.outcome() {
             Outcome::Spans(mut trees) => {
                 let tree = trees.remove(0);
@@ -77,15 +78,15 @@ pub fn after(time: Timestamp) -> f64 {
 }
 
 /// Key, start and end of each child span.
-pub fn times(tree: &SpanTree) -> Vec<(&str, f64, Option<f64>)> {
+pub fn times<'t>(tree: &'t SpanTree<'t>) -> Vec<(&'t str, f64, Option<f64>)> {
     tree.children
         .iter()
         .map(|child| &child.span)
-        .map(|span| (span.key.as_str(), after(span.start), span.end.map(after)))
+        .map(|span| (&*span.key, after(span.start), span.end.map(after)))
         .collect()
 }
 
-pub fn child<'t>(tree: &'t SpanTree, key: &str) -> &'t Span {
+pub fn child<'t>(tree: &'t SpanTree<'t>, key: &str) -> &'t Span<'t> {
     let mut spans = tree.children.iter().map(|child| &child.span);
     spans
         .find(|span| span.key == key)

@@ -99,7 +99,7 @@ fn every_event_termination_and_condition_is_an_event_of_the_main_span() {
         .main
         .events
         .iter()
-        .map(|event| (after(event.time), event.name.as_str()))
+        .map(|event| (after(event.time), &*event.name))
         .collect();
     assert_eq!(
         names,
@@ -158,7 +158,7 @@ fn events_of_the_same_time_keep_the_order_of_life() {
         .main
         .events
         .iter()
-        .map(|event| event.name.as_str())
+        .map(|event| &*event.name)
         .filter(|name| !name.contains(' ') && *name != "Terminated")
         .collect();
     assert_eq!(
@@ -303,7 +303,7 @@ fn a_container_that_ends_again_and_again_waits_to_be_started() {
     let tree = Case::new(object).tree();
     let wait = child(&tree, "restart/step-test/4");
     assert_eq!((after(wait.start), wait.end), (14.0, None));
-    assert_eq!(wait.status, SpanStatus::Error("back-off 40s".to_owned()));
+    assert_eq!(wait.status, SpanStatus::Error("back-off 40s".into()));
 }
 
 #[test]

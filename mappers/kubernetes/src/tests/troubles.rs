@@ -6,8 +6,8 @@ use span_mapper_sdk::{Span, SpanStatus};
 
 use super::fixture::{Case, after, at, child, event, pod, status, times};
 
-fn error(description: &str) -> SpanStatus {
-    SpanStatus::Error(description.to_owned())
+fn error(description: &str) -> SpanStatus<'static> {
+    SpanStatus::Error(description.to_owned().into())
 }
 
 fn failed(mut object: Value) -> Value {
@@ -206,7 +206,7 @@ fn a_pod_deleted_in_the_middle_ends_when_that_was_asked_for() {
     assert_eq!(tree.main.status, SpanStatus::Unset);
     let last = tree.main.events.last().unwrap();
     assert_eq!(
-        (last.name.as_str(), after(last.time)),
+        (&*last.name, after(last.time)),
         ("Deletion requested", 25.0)
     );
 }

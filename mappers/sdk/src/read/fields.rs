@@ -1,23 +1,15 @@
 //! The types of fields.
-//!
-//! Reading one is never inlined: a record would hold the whole of a JSON reader for each of its fields, and a
-//! module that is ten times as large is no faster.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-
-use super::record::{note_odd, noted, prefix_since};
+use super::reader::{Read, Reader};
 use crate::contract::{AttributeValue, Timestamp};
 use crate::value::IntoAttributeValue;
-use crate::wrong_types_are_missing;
 
 /// A text; missing is the same as empty, as everywhere in Kubernetes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text<'a>(Cow<'a, str>);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text<'a>(&'a str);
 
 /// A whole number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,31 +33,31 @@ pub struct List<T>(Vec<T>);
 
 /// An object of any keys, in its order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Map<'a, T>(Vec<(Cow<'a, str>, T)>);
+pub struct Map<'a, T>(Vec<(&'a str, T)>);
 
 impl<'a> Text<'a> {
     /// The text, if it is not empty.
     #[must_use]
-    pub fn get(&self) -> Option<&str> {
+    pub fn get(self) -> Option<&'a str> {
         Some(self.as_str()).filter(|text| !text.is_empty())
     }
 
     /// The text; empty if it is missing.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub const fn as_str(self) -> &'a str {
+        self.0
     }
 
     /// Whether the text is missing or empty.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl<'a> From<&'a str> for Text<'a> {
     fn from(text: &'a str) -> Self {
-        Self(Cow::Borrowed(text))
+        Self(text)
     }
 }
 
@@ -77,7 +69,7 @@ impl PartialEq<&str> for Text<'_> {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(self.0)
     }
 }
 
@@ -158,258 +150,109 @@ impl<T> Map<'_, T> {
 
     /// All keys and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+        self.0.iter().map(|(key, value)| (*key, value))
     }
 }
 
-impl Map<'_, Text<'_>> {
+impl<'a> Map<'_, Text<'a>> {
     /// The text of a key, if it is not empty.
     #[must_use]
-    pub fn text(&self, key: &str) -> Option<&str> {
-        self.get(key).and_then(Text::get)
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.get(key).and_then(|text| text.get())
     }
 }
 
-impl IntoAttributeValue for &Text<'_> {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for &Text<'a> {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.as_str().into_attribute_value()
     }
 }
 
-impl IntoAttributeValue for Integer {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for Integer {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.0.into_attribute_value()
     }
 }
 
-impl IntoAttributeValue for Boolean {
-    fn into_attribute_value(self) -> Option<AttributeValue> {
+impl<'a> IntoAttributeValue<'a> for Boolean {
+    fn into_attribute_value(self) -> Option<AttributeValue<'a>> {
         self.0.into_attribute_value()
     }
 }
 
-impl<'a> Deserialize<'a> for Text<'a> {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
-
-        impl<'a> Visitor<'a> for TextVisitor {
-            type Value = Text<'a>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Text<'a>, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Text<'a>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-
-            wrong_types_are_missing!('a, "a text", null number boolean list map);
+impl<'a> Read<'a> for Text<'a> {
+    fn read(&mut self, reader: &mut Reader<'a>) {
+        match reader.peek() {
+            b'"' => self.0 = reader.text().unwrap_or_default(),
+            next => reader.other(next, "a text"),
         }
-
-        deserializer.deserialize_any(TextVisitor)
     }
 }
 
-impl<'a> Deserialize<'a> for Integer {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IntegerVisitor;
+impl Read<'_> for Integer {
+    fn read(&mut self, reader: &mut Reader<'_>) {
+        self.0 = reader.integer();
+    }
+}
 
-        impl<'a> Visitor<'a> for IntegerVisitor {
-            type Value = Integer;
+impl Read<'_> for Boolean {
+    fn read(&mut self, reader: &mut Reader<'_>) {
+        self.0 = reader.boolean();
+    }
+}
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a whole number")
-            }
+impl Read<'_> for Presence {
+    fn read(&mut self, reader: &mut Reader<'_>) {
+        self.0 = !matches!(reader.peek(), b'n' | b'f');
+        reader.skip();
+    }
+}
 
-            fn visit_i64<E>(self, number: i64) -> Result<Integer, E> {
-                Ok(Integer(Some(number)))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Integer, E> {
-                let number = i64::try_from(number).ok();
-                if number.is_none() {
-                    note_odd("a whole number of 64 bits");
+impl Read<'_> for Time {
+    fn read(&mut self, reader: &mut Reader<'_>) {
+        match reader.peek() {
+            b'"' => {
+                let text = reader.text().unwrap_or_default();
+                self.0 = Timestamp::parse(text);
+                if self.0.is_none() && !text.is_empty() && !text.starts_with("0001-01-01T00:00:00")
+                {
+                    reader.note("a time from 1970 on, in RFC 3339");
                 }
-                Ok(Integer(number))
             }
-
-            wrong_types_are_missing!('a, "a whole number", null text fraction boolean list map);
+            next => reader.other(next, "a time"),
         }
-
-        deserializer.deserialize_any(IntegerVisitor)
     }
 }
 
-impl<'a> Deserialize<'a> for Boolean {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BooleanVisitor;
-
-        impl<'a> Visitor<'a> for BooleanVisitor {
-            type Value = Boolean;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("true or false")
-            }
-
-            fn visit_bool<E>(self, boolean: bool) -> Result<Boolean, E> {
-                Ok(Boolean(Some(boolean)))
-            }
-
-            wrong_types_are_missing!('a, "true or false", null text number list map);
+impl<'a, T: Read<'a>> Read<'a> for List<T> {
+    fn read(&mut self, reader: &mut Reader<'a>) {
+        if !reader.enter(b'[', "a list") {
+            return;
         }
-
-        deserializer.deserialize_any(BooleanVisitor)
+        let mut is_first = true;
+        while reader.element(&mut is_first) {
+            let noted = reader.noted();
+            self.0.push(T::default());
+            if let Some(element) = self.0.last_mut() {
+                element.read(reader);
+            }
+            if reader.noted() != noted {
+                reader.prefix(noted, &(self.0.len() - 1).to_string());
+            }
+        }
     }
 }
 
-impl<'a> Deserialize<'a> for Presence {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PresenceVisitor;
-
-        impl<'a> Visitor<'a> for PresenceVisitor {
-            type Value = Presence;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("anything")
-            }
-
-            fn visit_unit<E>(self) -> Result<Presence, E> {
-                Ok(Presence(false))
-            }
-
-            fn visit_bool<E>(self, boolean: bool) -> Result<Presence, E> {
-                Ok(Presence(boolean))
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Presence, E> {
-                Ok(Presence(true))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Presence, E> {
-                Ok(Presence(true))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Presence, E> {
-                Ok(Presence(true))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Presence, E> {
-                Ok(Presence(true))
-            }
-
-            fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<Presence, A::Error> {
-                while elements.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Presence(true))
-            }
-
-            fn visit_map<A: MapAccess<'a>>(self, mut members: A) -> Result<Presence, A::Error> {
-                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Presence(true))
-            }
+impl<'a, T: Read<'a>> Read<'a> for Map<'a, T> {
+    fn read(&mut self, reader: &mut Reader<'a>) {
+        if !reader.enter(b'{', "an object") {
+            return;
         }
-
-        deserializer.deserialize_any(PresenceVisitor)
-    }
-}
-
-impl<'a> Deserialize<'a> for Time {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TimeVisitor;
-
-        impl<'a> Visitor<'a> for TimeVisitor {
-            type Value = Time;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a time")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Time, E> {
-                let time = Timestamp::parse(text);
-                if time.is_none() && !text.is_empty() && !text.starts_with("0001-01-01T00:00:00") {
-                    note_odd("a time from 1970 on, in RFC 3339");
-                }
-                Ok(Time(time))
-            }
-
-            wrong_types_are_missing!('a, "a time", null number boolean list map);
+        let mut is_first = true;
+        while let Some(key) = reader.key(&mut is_first) {
+            let mut value = T::default();
+            reader.value(key, &mut value);
+            self.0.push((key, value));
         }
-
-        deserializer.deserialize_any(TimeVisitor)
-    }
-}
-
-impl<'a, T: Deserialize<'a>> Deserialize<'a> for List<T> {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor<T>(PhantomData<T>);
-
-        impl<'a, T: Deserialize<'a>> Visitor<'a> for ListVisitor<T> {
-            type Value = List<T>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<List<T>, A::Error> {
-                let mut list = Vec::new();
-                let mut before = noted();
-                while let Some(element) = elements.next_element()? {
-                    let after = noted();
-                    if after != before {
-                        prefix_since(before, &list.len().to_string());
-                        before = after;
-                    }
-                    list.push(element);
-                }
-                Ok(List(list))
-            }
-
-            wrong_types_are_missing!('a, "a list", null text number boolean map);
-        }
-
-        deserializer.deserialize_any(ListVisitor(PhantomData))
-    }
-}
-
-impl<'a, T: Deserialize<'a>> Deserialize<'a> for Map<'a, T> {
-    #[inline(never)]
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MapVisitor<T>(PhantomData<T>);
-
-        impl<'a, T: Deserialize<'a>> Visitor<'a> for MapVisitor<T> {
-            type Value = Map<'a, T>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'a>>(self, mut members: A) -> Result<Map<'a, T>, A::Error> {
-                let mut map = Vec::new();
-                let mut before = noted();
-                while let Some(Text(key)) = members.next_key()? {
-                    let value = members.next_value()?;
-                    let after = noted();
-                    if after != before {
-                        prefix_since(before, &key);
-                        before = after;
-                    }
-                    map.push((key, value));
-                }
-                Ok(Map(map))
-            }
-
-            wrong_types_are_missing!('a, "an object", null text number boolean list);
-        }
-
-        deserializer.deserialize_any(MapVisitor(PhantomData))
     }
 }

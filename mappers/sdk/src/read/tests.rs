@@ -120,7 +120,55 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn what_is_cut_off_or_goes_on_is_no_json() {
+    let whole = r#"{"a":[true,null,-1.5e3,"x"],"inner":{"text":"a\u00e9\ud83d\ude00\"","time":""},"list":[{}]}"#;
+    let (outer, odd) = parse::<Outer>(whole).unwrap();
+    assert_eq!((outer.inner.text.as_str(), odd), ("aé😀\"", Vec::new()));
+    for end in 0..whole.len() {
+        assert!(parse::<Outer>(&whole[..end]).is_err(), "{end}");
+    }
+    for wrong in [
+        "{} {}",
+        "{,}",
+        r#"{"a":1,}"#,
+        r#"{"a" 1}"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{"list":[1,]}"#,
+        r#"{"list":[,1]}"#,
+        r#"{"number":--1}"#,
+        r#"{"number":tru}"#,
+        r#"{"inner":{"text":"\ud83d"}}"#,
+        r#"{"inner":{"text":"\q"}}"#,
+        r#"{"inner":{"text":"\u+123"}}"#,
+    ] {
+        assert!(parse::<Outer>(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_skipped_may_be_nested_as_deep_as_it_likes() {
+    let depth = 100_000;
+    let text = ["{\"unknown\":", &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
+    assert_eq!(parse::<Outer>(&text), Ok((Outer::default(), Vec::new())));
+}
+
 proptest! {
+    #[test]
+    fn any_text_comes_back(text in ".{0,60}") {
+        let json = Value::from([text.as_str(), "next"].as_slice()).to_string();
+        let (list, odd) = parse::<List<Text>>(&json).unwrap();
+        prop_assert_eq!(odd, []);
+        let read: Vec<_> = list.iter().map(|text| text.as_str()).collect();
+        prop_assert_eq!(read, [text.as_str(), "next"]);
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_read_without_a_panic(text in r#"[\[\]{}:,"\\utrue0-9. é]{0,40}"#) {
+        let _ = parse::<Outer>(&text);
+        let _ = parse::<List<Inner>>(&text);
+    }
+
     #[test]
     fn any_json_is_read_and_every_oddity_points_somewhere(value in any_json()) {
         let text = value.to_string();

@@ -2,11 +2,14 @@
 
 mod lift;
 mod lower;
+mod mapped;
+mod memory;
+mod outcome;
 
 use lighthouse_telemetry_core::description::Description;
 use lighthouse_telemetry_core::mapping::{Outcome, Subject};
-use wasmtime::component::{Component, Linker};
-use wasmtime::{Store, StoreContextMut};
+use wasmtime::component::{self, Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::{Store, StoreContextMut, format_err};
 
 use super::{Called, Configuration};
 use crate::log::Level;
@@ -24,12 +27,20 @@ mod bindings {
     });
 }
 
-pub use bindings::SpanMapper as Instance;
-pub use bindings::SpanMapperPre as Generic;
 use bindings::lighthouse::span_mapper::{log, types};
 
 /// A mapper of this contract that is ready to be started.
-pub type Prepared = Generic<State>;
+pub struct Prepared {
+    instances: InstancePre<State>,
+    configure: ComponentExportIndex,
+    map: mapped::Function,
+}
+
+/// A mapper in its sandbox.
+pub struct Instance<'p> {
+    prepared: &'p Prepared,
+    instance: component::Instance,
+}
 
 /// What such a mapper imports.
 pub fn imports(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
@@ -50,30 +61,57 @@ pub fn imports(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
-/// Checks the types of a component's functions.
-pub fn prepare(component: &Component, linker: &Linker<State>) -> wasmtime::Result<Prepared> {
-    Generic::new(linker.instantiate_pre(component)?)
+impl Prepared {
+    /// Looks for a component's functions.
+    pub fn new(component: &Component, linker: &Linker<State>) -> wasmtime::Result<Self> {
+        let interface = "lighthouse:span-mapper/mapper@0.1.0-draft.2";
+        let interface = component.get_export_index(None, interface);
+        let function = |name| {
+            interface
+                .and_then(|interface| component.get_export_index(Some(&interface), name))
+                .ok_or_else(|| format_err!("no function {name}"))
+        };
+        Ok(Self {
+            instances: linker.instantiate_pre(component)?,
+            configure: function("configure")?,
+            map: mapped::Function::new(function("map-subject")?),
+        })
+    }
+
+    /// Starts an instance in a sandbox.
+    pub fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Instance<'_>> {
+        Ok(Instance {
+            prepared: self,
+            instance: self.instances.instantiate(store)?,
+        })
+    }
 }
 
-/// Calls `configure`.
-pub fn configure(
-    instance: &Instance,
-    store: &mut Store<State>,
-    configuration: &Configuration<'_>,
-) -> Called<Description> {
-    let configuration = lower::configuration(configuration);
-    let result = instance
-        .lighthouse_span_mapper_mapper()
-        .call_configure(store, configuration)?;
-    Ok(result.map(lift::description).map_err(lift::rejection))
+impl Instance<'_> {
+    /// Calls `configure`.
+    pub fn configure(
+        &self,
+        store: &mut Store<State>,
+        configuration: &Configuration<'_>,
+    ) -> Called<Description> {
+        type Configured = Result<types::Description, types::Error>;
+        let function = self
+            .instance
+            .get_typed_func::<(types::Configuration<'_>,), (Configured,)>(
+                &mut *store,
+                self.prepared.configure,
+            )?;
+        let (result,) = function.call(store, (lower::configuration(configuration),))?;
+        Ok(result.map(lift::description).map_err(lift::rejection))
+    }
+
+    /// Calls `map-subject`.
+    pub fn map(&self, store: &mut Store<State>, subject: &Subject) -> Called<Outcome> {
+        let mut attached = Vec::new();
+        let subject = lower::subject(subject, &mut attached);
+        self.prepared.map.call(&self.instance, store, subject)
+    }
 }
 
-/// Calls `map-subject`.
-pub fn map(instance: &Instance, store: &mut Store<State>, subject: &Subject) -> Called<Outcome> {
-    let mut attached = Vec::new();
-    let subject = lower::subject(subject, &mut attached);
-    let result = instance
-        .lighthouse_span_mapper_mapper()
-        .call_map_subject(store, subject)?;
-    Ok(result.map(lift::outcome).map_err(lift::rejection))
-}
+#[cfg(test)]
+mod tests;

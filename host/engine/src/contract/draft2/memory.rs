@@ -1,0 +1,132 @@
+//! A mapper's memory, as the canonical ABI of the component model lays values out in it: numbers in little-endian
+//! order, texts and lists as pointer and length.
+//!
+//! Nothing in it is trusted: each pointer, length and number of a case is checked, and what is taken is charged to what
+//! one call may hand over, so that lists that share memory end somewhere too.
+
+use lighthouse_telemetry_core::mapping::Key;
+use wasmtime::{Result, bail};
+
+/// The memory of an instance, for as long as its result is read.
+pub struct Memory<'m, C> {
+    bytes: &'m [u8],
+    /// Takes so many bytes from what the call may hand over; an error if there is not that much left.
+    charge: C,
+    keys: Keys,
+}
+
+/// Keys that were read before, each at a place that follows from its text. There are few, and they return in each
+/// attribute: one that is found costs neither an allocation nor a copy.
+struct Keys(Vec<Option<Key>>);
+
+impl Keys {
+    const PLACES: usize = 128;
+
+    fn get(&mut self, text: &[u8]) -> Result<Key> {
+        let number = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        let ends = number(text.first_chunk()) ^ number(text.last_chunk()).rotate_left(16);
+        let hash = (ends ^ text.len() as u32).wrapping_mul(0x9e37_79b1) >> 25;
+        let Some(place) = self.0.get_mut(hash as usize) else {
+            return Ok(str::from_utf8(text)?.into());
+        };
+        match place {
+            Some(key) if key.as_bytes() == text => Ok(key.clone()),
+            place => Ok(place.insert(str::from_utf8(text)?.into()).clone()),
+        }
+    }
+}
+
+impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
+    /// All of an instance's memory.
+    pub fn new(bytes: &'m [u8], charge: C) -> Self {
+        Self {
+            bytes,
+            charge,
+            keys: Keys(vec![None; Keys::PLACES]),
+        }
+    }
+
+    /// What a pointer and a length at a place of a record stand for: so many elements of this size.
+    fn slice(&mut self, record: &[u8], at: usize, size: usize) -> Result<&'m [u8]> {
+        let pointer = word(record, at) as usize;
+        let length = (word(record, at + 4) as usize).checked_mul(size);
+        let end = length.and_then(|length| pointer.checked_add(length));
+        let Some(slice) = end.and_then(|end| self.bytes.get(pointer..end)) else {
+            bail!("pointer/length out of bounds of memory");
+        };
+        Ok(slice)
+    }
+
+    /// A text.
+    pub fn text(&mut self, record: &[u8], at: usize) -> Result<String> {
+        let text = self.slice(record, at, 1)?;
+        (self.charge)(text.len())?;
+        Ok(str::from_utf8(text)?.to_owned())
+    }
+
+    /// A text that returns again and again.
+    pub fn key(&mut self, record: &[u8], at: usize) -> Result<Key> {
+        let text = self.slice(record, at, 1)?;
+        (self.charge)(text.len())?;
+        self.keys.get(text)
+    }
+
+    /// A list of elements of which each takes `SIZE` bytes in the mapper's memory.
+    pub fn list<const SIZE: usize, T>(
+        &mut self,
+        record: &[u8],
+        at: usize,
+        read: impl Fn(&mut Self, &[u8; SIZE]) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let (elements, _) = self.slice(record, at, SIZE)?.as_chunks::<SIZE>();
+        (self.charge)(elements.len().saturating_mul(size_of::<T>()))?;
+        let mut list = Vec::with_capacity(elements.len());
+        for element in elements {
+            list.push(read(self, element)?);
+        }
+        Ok(list)
+    }
+
+    /// A text that may be missing.
+    pub fn optional_text(&mut self, record: &[u8], at: usize) -> Result<Option<String>> {
+        match byte(record, at) {
+            0 => Ok(None),
+            1 => Ok(Some(self.text(record, at + 4)?)),
+            other => no_case(other),
+        }
+    }
+}
+
+// All of these are called with constant places in arrays of constant length: what is beyond, there is none.
+
+/// A byte of a record.
+#[inline]
+pub fn byte(record: &[u8], at: usize) -> u8 {
+    record.get(at).copied().unwrap_or_default()
+}
+
+/// A number of 32 bits in a record.
+#[inline]
+pub fn word(record: &[u8], at: usize) -> u32 {
+    let bytes = record.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+/// A number of 64 bits in a record.
+#[inline]
+pub fn long(record: &[u8], at: usize) -> u64 {
+    let bytes = record.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// What a record holds from a place on.
+#[inline]
+pub fn from(record: &[u8], at: usize) -> &[u8] {
+    record.get(at..).unwrap_or_default()
+}
+
+/// The error of a number that stands for no case of a variant.
+#[cold]
+pub fn no_case<T>(number: u8) -> Result<T> {
+    bail!("unexpected discriminant: {number}")
+}
