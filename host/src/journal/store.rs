@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use lighthouse_telemetry_core::index::{self, Change, Index, Restored};
@@ -39,6 +40,10 @@ const CACHE: usize = 4 << 20;
 
 /// A file that is bigger than what is in it by this factor, and by [`SLACK`], is compacted.
 const WASTE: u64 = 3;
+/// The database checks a file when it opens it, and trusts it then. If the disk gives back something else later it may
+/// panic, which has said more before.
+const PANICKED: &str = "the database has failed over what it has read";
+
 /// In bytes; see [`WASTE`].
 const SLACK: u64 = 32 << 20;
 
@@ -104,6 +109,15 @@ pub struct Kept {
     pub bytes: usize,
 }
 
+/// Rows of one sort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readable<T> {
+    /// In the order of their numbers.
+    pub rows: Vec<T>,
+    /// Numbers of those that make no sense.
+    pub unreadable: Vec<u64>,
+}
+
 /// What became of parcels to make room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
@@ -166,7 +180,7 @@ impl Store {
         if owner != own {
             return Err(StoreError::Foreign { path, owner, own });
         }
-        match Self::open_file(&path, max_size) {
+        match Self::open_contained(&path, max_size) {
             Err(Unusable::Unreadable(why)) => {
                 let aside = set_aside(&path).map_err(|error| failed("write to", &error))?;
                 tracing::error!(
@@ -174,10 +188,16 @@ impl Store {
                     path.display(),
                     aside.display()
                 );
-                Self::open_file(&path, max_size).map_err(|error| error.into_error(directory))
+                Self::open_contained(&path, max_size).map_err(|error| error.into_error(directory))
             }
             opened => opened.map_err(|error| error.into_error(directory)),
         }
+    }
+
+    /// A file over which the database falls cannot be read.
+    fn open_contained(path: &Path, max_size: u64) -> Result<Self, Unusable> {
+        catch_unwind(|| Self::open_file(path, max_size))
+            .unwrap_or_else(|_| Err(Unusable::Unreadable(PANICKED.to_owned())))
     }
 
     fn open_file(path: &Path, max_size: u64) -> Result<Self, Unusable> {
@@ -296,14 +316,16 @@ impl Store {
         let transaction = self.database.begin_read().map_err(StoreError::failed)?;
         let table = transaction.open_table(INDEX).map_err(StoreError::failed)?;
         let mut failure = None;
-        let restored = index.restore(now, &mut |first, each| {
-            let result = scan(&table, &[first], |key, value| {
-                each(key, value);
-            });
-            if let Err(error) = result {
-                failure = Some(error);
-            }
-        });
+        let restored = contained(|| {
+            Ok(index.restore(now, &mut |first, each| {
+                let result = scan(&table, &[first], |key, value| {
+                    each(key, value);
+                });
+                if let Err(error) = result {
+                    failure = Some(error);
+                }
+            }))
+        })?;
         match failure {
             Some(error) => Err(StoreError::failed(error)),
             None => Ok(restored),
@@ -314,21 +336,10 @@ impl Store {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn webhooks(&self) -> Result<Vec<(u64, WebhookRecord)>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let mut webhooks = Vec::new();
-            for row in transaction.open_table(WEBHOOKS)?.iter()? {
-                let (number, value) = row?;
-                webhooks.push((number.value(), WebhookRecord::read(value.value())));
-            }
-            Ok(webhooks)
-        };
-        let webhooks = read().map_err(StoreError::failed)?;
-        let known = webhooks
-            .into_iter()
-            .filter_map(|(number, webhook)| Some((number, webhook?)));
-        Ok(known.collect())
+    pub fn webhooks(&self) -> Result<Readable<(u64, WebhookRecord)>, StoreError> {
+        self.readable(WEBHOOKS, |number, value| {
+            Some((number, WebhookRecord::read(value)?))
+        })
     }
 
     /// A webhook; none if it is not needed any more.
@@ -342,30 +353,44 @@ impl Store {
             let row = table.get(number)?;
             Ok(row.and_then(|row| WebhookRecord::read(row.value())))
         };
-        read().map_err(StoreError::failed)
+        contained(|| read().map_err(StoreError::failed))
     }
 
     /// The parcels that were not acknowledged, the oldest first.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn parcels(&self) -> Result<Vec<Kept>, StoreError> {
+    pub fn parcels(&self) -> Result<Readable<Kept>, StoreError> {
+        self.readable(PARCELS, |number, value| {
+            Some(Kept {
+                number,
+                spans: ParcelRecord::spans(value)?,
+                bytes: value.len(),
+            })
+        })
+    }
+
+    fn readable<T>(
+        &self,
+        table: TableDefinition<u64, &'static [u8]>,
+        make: impl Fn(u64, &[u8]) -> Option<T>,
+    ) -> Result<Readable<T>, StoreError> {
         let read = || -> Result<_, redb::Error> {
             let transaction = self.database.begin_read()?;
-            let mut parcels = Vec::new();
-            for row in transaction.open_table(PARCELS)?.iter()? {
+            let mut readable = Readable {
+                rows: Vec::new(),
+                unreadable: Vec::new(),
+            };
+            for row in transaction.open_table(table)?.iter()? {
                 let (number, value) = row?;
-                if let Some(spans) = ParcelRecord::spans(value.value()) {
-                    parcels.push(Kept {
-                        number: number.value(),
-                        spans,
-                        bytes: value.value().len(),
-                    });
+                match make(number.value(), value.value()) {
+                    Some(row) => readable.rows.push(row),
+                    None => readable.unreadable.push(number.value()),
                 }
             }
-            Ok(parcels)
+            Ok(readable)
         };
-        read().map_err(StoreError::failed)
+        contained(|| read().map_err(StoreError::failed))
     }
 
     /// A parcel; none if there is no such any more.
@@ -379,7 +404,7 @@ impl Store {
             let row = table.get(number)?;
             Ok(row.and_then(|row| ParcelRecord::read(row.value())))
         };
-        read().map_err(StoreError::failed)
+        contained(|| read().map_err(StoreError::failed))
     }
 
     /// Writes rows in one transaction: all of them or none, and for good. Drops the oldest parcels if there is not
@@ -388,6 +413,10 @@ impl Store {
     /// # Errors
     /// If they cannot be written.
     pub fn commit(&mut self, rows: impl IntoIterator<Item = Row>) -> Result<Evicted, StoreError> {
+        contained(|| self.commit_rows(rows))
+    }
+
+    fn commit_rows(&mut self, rows: impl IntoIterator<Item = Row>) -> Result<Evicted, StoreError> {
         let transaction = self.database.begin_write().map_err(StoreError::failed)?;
         let mut sizes = Sizes {
             parcels: std::mem::take(&mut self.parcels),
@@ -455,8 +484,14 @@ impl Store {
         if self.file_bytes() < WASTE * self.bytes() + SLACK {
             return Ok(false);
         }
-        self.database.compact().map_err(StoreError::failed)
+        contained(|| self.database.compact().map_err(StoreError::failed))
     }
+}
+
+fn contained<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // What has panicked is closed, and not used again.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Failed(PANICKED.to_owned())))
 }
 
 /// What is counted while a transaction is written.

@@ -39,7 +39,8 @@ fn parcel(size: usize) -> ParcelRecord {
 
 fn numbers(store: &Store) -> Vec<u64> {
     let parcels = store.parcels().unwrap();
-    parcels.iter().map(|kept| kept.number).collect()
+    assert!(parcels.unreadable.is_empty(), "parcels that make no sense");
+    parcels.rows.iter().map(|kept| kept.number).collect()
 }
 
 fn put(key: &str, value: &str) -> Row {
@@ -87,7 +88,7 @@ fn what_was_written_is_there_after_a_restart_and_numbers_go_on() {
     drop(store);
     let store = open(&state);
     assert_eq!(store.bytes(), bytes);
-    assert_eq!(store.webhooks().unwrap(), [(4, webhook("{}"))]);
+    assert_eq!(store.webhooks().unwrap().rows, [(4, webhook("{}"))]);
     assert_eq!(numbers(&store), [8]);
     assert_eq!(store.parcel(8).unwrap(), Some(parcel(10)));
     assert_eq!(store.parcel(9).unwrap(), None);
@@ -236,10 +237,13 @@ proptest! {
 }
 
 /// A disk that can be made to fail.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Disk {
     memory: InMemoryBackend,
+    /// Nothing can be written.
     full: Arc<AtomicBool>,
+    /// What is read is not what was written.
+    worn: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -257,7 +261,11 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.memory.read(offset, out)
+        self.memory.read(offset, out)?;
+        if self.worn.load(Ordering::Relaxed) {
+            out.reverse();
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
@@ -286,11 +294,8 @@ fn settings(directory: &Path) -> Settings {
 #[tokio::test]
 async fn a_disk_that_is_full_is_said_and_tried_again() {
     let directory = tempfile::tempdir().unwrap();
-    let full = Arc::new(AtomicBool::new(false));
-    let disk = Disk {
-        memory: InMemoryBackend::new(),
-        full: Arc::clone(&full),
-    };
+    let disk = Disk::default();
+    let full = Arc::clone(&disk.full);
     let store = Store::on(disk, PLENTY);
     let journal = Journal::start(settings(directory.path()), store).unwrap();
     let mut health = journal.health();
@@ -316,6 +321,63 @@ async fn a_disk_that_is_full_is_said_and_tried_again() {
     assert_eq!(journal.counts().failures, 1);
     drop(journal);
     assert_eq!(reopen(directory.path()).await, text(&[("s5", "5")]));
+}
+
+#[tokio::test]
+async fn a_disk_that_gives_back_something_else_is_said_and_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let worn = Arc::clone(&disk.worn);
+    let store = Store::on(disk, PLENTY);
+    let journal = Journal::start(settings(directory.path()), store).unwrap();
+    let mut health = journal.health();
+    // More than is kept in memory.
+    for number in 0..20 {
+        let rows = vec![Row::Parcel(number, parcel(1 << 20).write())];
+        assert_eq!(journal.write(rows).await, Ok(Written::Durably));
+    }
+    worn.store(true, Ordering::Relaxed);
+    assert_eq!(journal.parcel(0).await, None);
+    assert!(matches!(&*health.borrow(), Health::Failing(_)));
+    let empty = health.wait_for(|health| *health == Health::Empty);
+    tokio::time::timeout(Duration::from_secs(60), empty)
+        .await
+        .unwrap()
+        .unwrap();
+    let rows = vec![Row::Anew, put("s1", "1")];
+    assert_eq!(journal.write(rows).await, Ok(Written::Durably));
+    drop(journal);
+    assert_eq!(reopen(directory.path()).await, text(&[("s1", "1")]));
+}
+
+#[test]
+fn rows_that_make_no_sense_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    let more_spans_than_bytes = ParcelRecord {
+        spans: u64::MAX,
+        ..parcel(10)
+    };
+    let cut = |mut value: Vec<u8>| {
+        value.pop();
+        value
+    };
+    store
+        .commit([
+            Row::Webhook(1, webhook("{}").write()),
+            Row::Webhook(2, cut(webhook("{}").write())),
+            Row::Parcel(3, parcel(10).write()),
+            Row::Parcel(4, cut(parcel(10).write())),
+            Row::Parcel(5, more_spans_than_bytes.write()),
+        ])
+        .unwrap();
+    let webhooks = store.webhooks().unwrap();
+    assert_eq!(webhooks.rows, [(1, webhook("{}"))]);
+    assert_eq!(webhooks.unreadable, [2]);
+    let parcels = store.parcels().unwrap();
+    let numbers: Vec<_> = parcels.rows.iter().map(|kept| kept.number).collect();
+    assert_eq!((numbers, parcels.unreadable), (vec![3], vec![4, 5]));
+    assert_eq!(store.parcel(4).unwrap(), None);
 }
 
 /// The index in a directory that a thread is about to let go of.
