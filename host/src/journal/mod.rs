@@ -8,6 +8,7 @@ mod record;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::path::PathBuf;
 use std::sync::Arc;
