@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use lighthouse_telemetry_core::index::Change;
+use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::index::{self, Change};
+use lighthouse_telemetry_core::time::Time;
 use proptest::prelude::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::*;
 use crate::leader::Term;
+use crate::run::State;
 
 const PLENTY: u64 = 1 << 30;
 
@@ -380,12 +383,42 @@ fn rows_that_make_no_sense_are_named() {
     assert_eq!(store.parcel(4).unwrap(), None);
 }
 
+#[tokio::test]
+async fn rows_that_make_no_sense_are_removed_at_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    let (good, bad) = (webhook("{}").write(), vec![255]);
+    store
+        .commit([
+            Row::Webhook(1, good),
+            Row::Webhook(2, bad.clone()),
+            Row::Parcel(3, parcel(10).write()),
+            Row::Parcel(4, bad),
+        ])
+        .unwrap();
+    drop(store);
+    let catalog = Arc::new(Catalog::new([]).unwrap());
+    let (index, settings) = (index::Settings::default(), settings(directory.path()));
+    let (state, parcels) = State::open(settings, &catalog, index, Time::EPOCH).unwrap();
+    assert_eq!(parcels.len(), 1);
+    drop(state);
+    let store = again(directory.path()).await;
+    let webhooks = store.webhooks().unwrap();
+    assert_eq!((webhooks.rows.len(), webhooks.unreadable), (1, Vec::new()));
+    assert_eq!(numbers(&store), [3]);
+}
+
 /// The index in a directory that a thread is about to let go of.
 async fn reopen(directory: &Path) -> Vec<(String, String)> {
+    index(&again(directory).await)
+}
+
+/// The store in a directory that a thread is about to let go of.
+async fn again(directory: &Path) -> Store {
     let opening = async {
         loop {
             match Store::open(directory, PLENTY) {
-                Ok(store) => return index(&store),
+                Ok(store) => return store,
                 Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
