@@ -29,8 +29,8 @@ pub const ALL: &[(&str, Test)] = &[
         |ground| Box::pin(comes_back(ground)),
     ),
     (
-        "chaos_replicas_whose_api_server_hangs_longer_than_a_lease_never_lead_both",
-        |ground| Box::pin(hanging_api_server(ground)),
+        "chaos_replicas_whose_api_server_is_away_longer_than_a_lease_never_lead_both",
+        |ground| Box::pin(away_api_server(ground)),
     ),
 ];
 
@@ -79,6 +79,32 @@ impl<'a> Replicas<'a> {
         )
         .await
     }
+}
+
+impl Replicas<'_> {
+    /// Waits until a leader has ended, and starts it again. Nobody leads meanwhile, though it takes longer than a Lease.
+    async fn give_up(&self, leader: Process, other: &Process, state: &TempDir) -> Result<Process> {
+        let ended = leader.end().await?;
+        ensure!(!ended.status.success(), "it ended as if all were well");
+        ensure!(
+            ended.log.contains("does not lead any more"),
+            "it does not say why it ended: {}",
+            ended.log
+        );
+        let again = self.start(state).await?;
+        let other_leads = other.leads(LEASE * 2).await;
+        ensure!(
+            other_leads.is_err() && !leads(&again).await?,
+            "one leads though nobody could give it the Lease"
+        );
+        Ok(again)
+    }
+}
+
+/// Whether it says that it leads.
+async fn leads(process: &Process) -> Result<bool> {
+    let answer = reqwest::get(format!("http://{}/readyz", process.admin())).await?;
+    Ok(answer.text().await?.contains("\"role\":\"leader\""))
 }
 
 async fn follows(process: &Process) -> Result<()> {
@@ -176,11 +202,13 @@ async fn arrived(receiver: &Receiver, spans: usize) -> Result<()> {
     Ok(())
 }
 
-/// Before which step of the scenario the API server hangs: objects of every kind are there, and none has ended.
+/// Before which step of the scenario the API server hangs, and before which it is gone: objects of every kind are there, and
+/// none or few have ended.
 const HANGS: usize = 14;
+const GOES: usize = 20;
 
 /// The leader gives up while nobody can lead, and is started anew, as its kubelet does.
-async fn hanging_api_server(ground: &Ground) -> Result<()> {
+async fn away_api_server(ground: &Ground) -> Result<()> {
     let mut server = ApiServer::start().await?;
     server.define(cluster::everything).await?;
     let mut scenarios = Scenario::all(ANYWHERE)?.into_iter();
@@ -188,37 +216,36 @@ async fn hanging_api_server(ground: &Ground) -> Result<()> {
     let scenario = scenario.context("no such scenario")?;
     let client = server.client().clone();
     let kubeconfig = server.kubeconfig().to_owned();
-    let mut load = Load::create(&client, "hanging", &scenario).await?;
+    let mut load = Load::create(&client, "away", &scenario).await?;
     let receiver = receiver().await?;
     let endpoint = receiver.grpc_endpoint();
     let replicas = Replicas::new(&ground.binary, &kubeconfig, endpoint, load.name(), "4s")?;
     let [first_state, second_state] = &replicas.state;
     let mut first = replicas.start(first_state).await?;
     first.leads(PATIENCE).await?;
-    let second = replicas.start(second_state).await?;
+    let mut second = replicas.start(second_state).await?;
     follows(&second).await?;
 
     for place in 0..load.steps().len() {
-        if place == HANGS {
-            server.suspend().await?;
-            let ended = first.end().await?;
-            ensure!(!ended.status.success(), "it ended as if all were well");
-            ensure!(
-                ended.log.contains("does not lead any more"),
-                "{}",
-                ended.log
-            );
-            first = replicas.start(first_state).await?;
-            // Longer than a Lease, and nobody has it.
-            let leads = second.leads(LEASE * 2).await;
-            ensure!(
-                leads.is_err(),
-                "it leads though nobody could give it the Lease"
-            );
-            server.resume().await?;
+        if place == HANGS || place == GOES {
+            match place {
+                HANGS => server.suspend().await?,
+                _ => server.go_down().await?,
+            }
+            if leads(&first).await? {
+                first = replicas.give_up(first, &second, first_state).await?;
+            } else {
+                second = replicas.give_up(second, &first, second_state).await?;
+            }
+            match place {
+                HANGS => server.resume().await?,
+                _ => server.come_back().await?,
+            }
             one_leads(&first, &second).await?;
         }
-        load.act(place, Some(second.webhooks())).await?;
+        // To either of them.
+        let to = if place % 2 == 0 { &first } else { &second };
+        load.act(place, Some(to.webhooks())).await?;
     }
     let due = pure::exported(
         &ground.mappers,
@@ -260,10 +287,6 @@ fn exported(
 
 /// Waits until one of them leads, and the other one does not.
 async fn one_leads(first: &Process, second: &Process) -> Result<()> {
-    let leads = async |process: &Process| {
-        let text = reqwest::get(format!("http://{}/readyz", process.admin())).await?;
-        anyhow::Ok(text.text().await?.contains("\"role\":\"leader\""))
-    };
     let waiting = async {
         loop {
             match tokio::try_join!(leads(first), leads(second))? {
