@@ -34,8 +34,8 @@ pub const FOLDERS: [&str; 7] = [
     ALREADY_THERE,
 ];
 
-/// Of the repositories in most scenarios.
-const OWNER: &str = "acme";
+/// Of the repositories in most scenarios, as providers write it.
+const OWNER: [&str; 3] = ["acme", "Acme", "ACME"];
 
 /// After so much time without a step all that was due has happened: more than any settle window.
 pub const PAUSE: Duration = Duration::from_secs(20);
@@ -152,11 +152,15 @@ impl Scenario {
 
     /// The same scenario in the repositories of another owner, so that its events are others; none if it names no owner.
     #[must_use]
-    pub fn of_owner(&self, owner: &str) -> Option<Self> {
-        self.text.contains(OWNER).then(|| Self {
+    pub fn of_owner(&self, number: usize) -> Option<Self> {
+        let mut text = self.text.clone();
+        for owner in OWNER {
+            text = text.replace(owner, &format!("{owner}-{number}"));
+        }
+        (text != self.text).then(|| Self {
             name: self.name.clone(),
             folder: self.folder.clone(),
-            text: self.text.replace(OWNER, owner),
+            text,
         })
     }
 

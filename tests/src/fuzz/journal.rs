@@ -142,7 +142,7 @@ fn opened(directory: &Path) -> (Known, bool) {
     let mut store = open(directory);
     let is_aside = directory.join("journal.redb.unreadable-1").exists();
     let before = known(&store);
-    let mark = Row::Index(Change::Put(vec![0], vec![1; 100_000]));
+    let mark = Row::Index(Change::Put(vec![0], vec![1; 1_000]));
     store.commit([mark]).expect("it can be written");
     store.compact().expect("it can be made smaller");
     drop(store);

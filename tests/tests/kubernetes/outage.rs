@@ -136,7 +136,7 @@ async fn loads(ground: &Ground, plays: usize) -> Result<Vec<Load>> {
         }
         let scenario = scenarios.get(number % scenarios.len());
         let scenario = scenario.context("no scenario")?;
-        let Some(scenario) = scenario.of_owner(&format!("owner-{number}")) else {
+        let Some(scenario) = scenario.of_owner(number) else {
             continue;
         };
         let steps = scenario.steps()?;
