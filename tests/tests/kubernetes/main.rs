@@ -81,10 +81,7 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
     }
     for (number, shape) in kills::plan()?.into_iter().enumerate() {
         let ground = ground.cloned();
-        let name = format!(
-            "chaos_killed_{number}_{}",
-            shape.scenario.name.replace('-', "_")
-        );
+        let name = format!("killed_{number}_{}", shape.scenario.name.replace('-', "_"));
         trials.push(Trial::test(name, move || {
             shape.play(&*ground.ok_or("only listed")?)
         }));
