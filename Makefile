@@ -53,9 +53,12 @@ $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz:
 	$(CARGO) install cargo-fuzz --locked --version $(FUZZ_VERSION) --root $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)
 
 .PHONY: chaos
-chaos: ## Kill the process 200 times under load on a real kube-apiserver; CHAOS_KILLS and CHAOS_SEED say how often and when
+chaos: ## 200 kills under load on a real kube-apiserver, 10 minutes without a receiver, faults of the cluster; CHAOS_KILLS, CHAOS_OUTAGE_SECONDS, CHAOS_SEED
 	@tests/kube-apiserver/build.sh >/dev/null
-	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(CARGO) test --locked --workspace --test kubernetes -- killed
+	@export CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_OUTAGE_SECONDS=$${CHAOS_OUTAGE_SECONDS:-600}; \
+	for tests in killed what_the_cluster chaos; do \
+	  $(CARGO) test --locked --workspace --test kubernetes -- $$tests; \
+	done
 
 .PHONY: bench
 bench: ## Speed and size against their targets

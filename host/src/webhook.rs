@@ -16,15 +16,16 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::{Bytes, BytesMut};
 use hmac::{Hmac, KeyInit, Mac};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::Webhook;
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::config::{Secret, Verification};
@@ -125,6 +126,8 @@ pub struct Receiver {
     pub metrics: Metrics,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// Bytes of bodies that are being received or written down, of all at once.
+    pub room: Arc<Semaphore>,
     /// Refusals that were logged, and when.
     pub refusals: Refusals,
 }
@@ -149,6 +152,9 @@ impl Refusals {
 
 /// Default of [`Receiver::body_timeout`]: 10 MB in it is 330 KB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Default of [`Receiver::room`]. Anybody can send bodies, and whether they may is known only at the end of each.
+pub const ROOM: usize = 64 << 20;
 
 /// How much of a refused body is still read, in bytes: as much as of one that is taken.
 const DISCARDED: usize = BODY_LIMIT;
@@ -345,8 +351,8 @@ impl Receiver {
             self.discard(&mut body).await;
             return Answer::TooLarge;
         }
-        let body = match self.read(&mut body).await {
-            Ok(body) => body,
+        let (body, _room) = match self.read(&mut body).await {
+            Ok(read) => read,
             Err(answer) => {
                 self.discard(&mut body).await;
                 return answer;
@@ -424,7 +430,7 @@ impl Receiver {
         let reading = async {
             let mut left = DISCARDED;
             while let Some(Ok(frame)) = body.frame().await {
-                let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+                let length = frame.data_ref().map_or(0, Bytes::len);
                 match left.checked_sub(length) {
                     Some(less) => left = less,
                     None => break,
@@ -435,14 +441,32 @@ impl Receiver {
         let _ = tokio::time::timeout(self.body_timeout.min(DISCARDING), reading).await;
     }
 
-    async fn read(&self, body: &mut Body) -> Result<bytes::Bytes, Answer> {
-        let collect = Limited::new(body, BODY_LIMIT).collect();
-        match tokio::time::timeout(self.body_timeout, collect).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Answer::TooLarge),
-            Ok(Err(_)) => Err(Answer::Incomplete),
-            Err(_) => Err(Answer::TooSlow),
-        }
+    /// A body, and the room that it takes.
+    async fn read(&self, body: &mut Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Answer> {
+        let collect = async {
+            let mut bytes = BytesMut::new();
+            let mut room: Option<OwnedSemaphorePermit> = None;
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| Answer::Incomplete)?;
+                let Some(data) = frame.data_ref() else {
+                    continue;
+                };
+                if bytes.len() + data.len() > BODY_LIMIT {
+                    return Err(Answer::TooLarge);
+                }
+                let length = u32::try_from(data.len()).map_err(|_| Answer::TooLarge)?;
+                let more = Arc::clone(&self.room).try_acquire_many_owned(length);
+                let more = more.map_err(|_| Answer::Full)?;
+                match &mut room {
+                    Some(room) => room.merge(more),
+                    None => room = Some(more),
+                }
+                bytes.extend_from_slice(data);
+            }
+            Ok((bytes.freeze(), room))
+        };
+        let read = tokio::time::timeout(self.body_timeout, collect).await;
+        read.unwrap_or(Err(Answer::TooSlow))
     }
 }
 

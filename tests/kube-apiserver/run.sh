@@ -7,6 +7,7 @@
 # Says `ready KUBECONFIG` on standard output once it answers. Commands on standard input, a line each:
 #   stop    kills kube-apiserver (etcd stays);   says `stopped`
 #   start   starts it again, at the same port;   says `ready KUBECONFIG`
+#   suspend and resume: it hangs, and goes on;   says `suspended`, `resumed`
 # Needs openssl and curl, and the binaries (build.sh finds or builds them).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,6 +23,7 @@ run=$(mktemp -d "${TMPDIR:-/tmp}/kube-apiserver.XXXXXX")
 etcd_pid='' apiserver_pid=''
 end() { # a process of ours
   [ -n "$1" ] && kill "$1" 2>/dev/null || return 0
+  kill -CONT "$1" 2>/dev/null || true
   for _ in $(seq 100); do
     kill -0 "$1" 2>/dev/null || break
     sleep 0.05
@@ -144,6 +146,14 @@ while read -r command; do
     wait_until_ready || { tail -20 "$run/apiserver.log" >&2; fail "kube-apiserver did not start again"; }
     echo "ready $run/kubeconfig"
     ;;
-  *) fail "unknown command '$command': stop or start" ;;
+  suspend)
+    kill -STOP "$apiserver_pid"
+    echo suspended
+    ;;
+  resume)
+    kill -CONT "$apiserver_pid"
+    echo resumed
+    ;;
+  *) fail "unknown command '$command': stop, start, suspend or resume" ;;
   esac
 done

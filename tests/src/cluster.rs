@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 
@@ -72,11 +72,23 @@ impl ApiServer {
     /// # Errors
     /// If the script is gone.
     pub async fn go_down(&mut self) -> Result<()> {
-        self.tell("stop\n")?;
-        match self.answers.next().await.as_deref() {
-            Some("stopped") => Ok(()),
-            other => bail!("instead of 'stopped' the script said {other:?}"),
-        }
+        self.ask("stop", "stopped").await
+    }
+
+    /// Has kube-apiserver hang: connections stay, and nothing is answered.
+    ///
+    /// # Errors
+    /// If the script is gone.
+    pub async fn suspend(&mut self) -> Result<()> {
+        self.ask("suspend", "suspended").await
+    }
+
+    /// Has it go on after [`Self::suspend`], also with what it was asked meanwhile.
+    ///
+    /// # Errors
+    /// If the script is gone.
+    pub async fn resume(&mut self) -> Result<()> {
+        self.ask("resume", "resumed").await
     }
 
     /// Starts kube-apiserver again at the same address.
@@ -84,13 +96,23 @@ impl ApiServer {
     /// # Errors
     /// If it does not start.
     pub async fn come_back(&mut self) -> Result<()> {
-        self.tell("start\n")?;
+        self.tell("start")?;
         ready(&mut self.answers).await.map(drop)
+    }
+
+    async fn ask(&mut self, command: &str, wished: &str) -> Result<()> {
+        self.tell(command)?;
+        let answer = self.answers.next().await;
+        ensure!(
+            answer.as_deref() == Some(wished),
+            "instead of '{wished}' the script said {answer:?}"
+        );
+        Ok(())
     }
 
     fn tell(&mut self, command: &str) -> Result<()> {
         let commands = self.commands.as_mut().context("the script has no input")?;
-        Ok(commands.write_all(command.as_bytes())?)
+        Ok(writeln!(commands, "{command}")?)
     }
 
     /// Installs the definitions of `tests/crds` for which `wanted` gives the versions to serve; no version, no definition.

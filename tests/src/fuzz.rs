@@ -13,10 +13,12 @@ use lighthouse_telemetry::mappers::Mappers;
 use crate::scenario::folder_of_tests;
 
 mod context;
+mod journal;
 mod object;
 mod webhook;
 
 pub use context::context;
+pub use journal::journal;
 pub use object::object;
 pub use webhook::webhook;
 
@@ -24,10 +26,11 @@ pub use webhook::webhook;
 pub type Target = fn(&[u8]);
 
 /// All by the name of their target.
-pub const TARGETS: [(&str, Target); 3] = [
+pub const TARGETS: [(&str, Target); 4] = [
     ("webhook", webhook),
     ("object", object),
     ("context", context),
+    ("journal", journal),
 ];
 
 static MAPPERS: LazyLock<Mappers> =

@@ -1,5 +1,6 @@
 //! The binary under test, which may be killed at any time and goes on from its state directory.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use crate::load::Load;
 use crate::process::Process;
 
 /// How often, and when, the process is killed. The same seed makes the same choices.
@@ -137,6 +139,17 @@ impl<'a> Host<'a> {
             self.process = Some(process.await?);
         }
         self.process.as_ref().context("it was started")
+    }
+
+    /// Where a step of a load goes, if it is a webhook. Only then must the process live.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn webhooks_for(&mut self, load: &Load, place: usize) -> Result<Option<SocketAddr>> {
+        Ok(match load.is_webhook(place) {
+            true => Some(self.process().await?.webhooks()),
+            false => None,
+        })
     }
 
     /// How often it was killed.

@@ -11,6 +11,8 @@ pub mod conventions;
 pub mod embedded;
 pub mod fuzz;
 pub mod host;
+pub mod link;
+pub mod load;
 pub mod namespace;
 pub mod outcome;
 pub mod process;

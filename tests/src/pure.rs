@@ -104,6 +104,38 @@ impl<'mappers> Pure<'mappers> {
         }
     }
 
+    /// Goes on from an index that has taken over what was kept, with the webhooks that were, once all lists are complete.
+    ///
+    /// # Errors
+    /// If something that was kept cannot be used.
+    pub fn going_on(
+        mappers: &'mappers Mappers,
+        index: Index,
+        webhooks: Vec<Fact>,
+        now: Time,
+    ) -> Result<Self> {
+        let mut ground = Self {
+            index,
+            now,
+            ..Self::new(mappers)
+        };
+        for webhook in webhooks {
+            ground.observe(webhook)?;
+        }
+        while ground.index.is_resuming() {
+            let effects = ground.index.resume(now, usize::MAX);
+            ground.carry_out(effects.into())?;
+        }
+        ground.index.go_on();
+        ground.observe(Fact::Tick)?;
+        Ok(ground)
+    }
+
+    /// The index, which notes what is to be kept if it is told to.
+    pub fn index(&mut self) -> &mut Index {
+        &mut self.index
+    }
+
     /// Lets time pass. Wakes the index as often as it wants to be.
     ///
     /// # Errors
@@ -212,7 +244,11 @@ impl<'mappers> Pure<'mappers> {
     }
 
     fn observe(&mut self, fact: Fact) -> Result<()> {
-        let mut effects: VecDeque<Effect> = self.index.observe(self.now, fact).into();
+        let effects = self.index.observe(self.now, fact);
+        self.carry_out(effects.into())
+    }
+
+    fn carry_out(&mut self, mut effects: VecDeque<Effect>) -> Result<()> {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Map(request) => {

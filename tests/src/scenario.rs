@@ -34,6 +34,9 @@ pub const FOLDERS: [&str; 7] = [
     ALREADY_THERE,
 ];
 
+/// Of the repositories in most scenarios, as providers write it.
+const OWNER: [&str; 3] = ["acme", "Acme", "ACME"];
+
 /// After so much time without a step all that was due has happened: more than any settle window.
 pub const PAUSE: Duration = Duration::from_secs(20);
 
@@ -145,6 +148,20 @@ impl Scenario {
             _ => false,
         });
         Ok(pauses.map_or(steps.len(), |place| place + 1))
+    }
+
+    /// The same scenario in the repositories of another owner, so that its events are others; none if it names no owner.
+    #[must_use]
+    pub fn of_owner(&self, number: usize) -> Option<Self> {
+        let mut text = self.text.clone();
+        for owner in OWNER {
+            text = text.replace(owner, &format!("{owner}-{number}"));
+        }
+        (text != self.text).then(|| Self {
+            name: self.name.clone(),
+            folder: self.folder.clone(),
+            text,
+        })
     }
 
     /// The same scenario at another time: so many seconds later, wherever in it a time is written (RFC 3339, or the

@@ -37,6 +37,11 @@ fn context() {
 }
 
 #[test]
+fn journal() {
+    replay("journal");
+}
+
+#[test]
 fn every_corpus_has_a_target() {
     let folders = std::fs::read_dir(corpus("")).expect("the corpora");
     let mut names: Vec<_> = folders

@@ -8,6 +8,7 @@ mod record;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 pub use record::{ParcelRecord, WebhookRecord};
-pub use store::{Kept, Row, Store, StoreError};
+pub use store::{Kept, Readable, Row, Store, StoreError};
 
 /// After a failure the directory is tried again so often.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -201,6 +202,11 @@ impl Journal {
         }
     }
 
+    /// Returns once all that was given before is written, or cannot be.
+    pub async fn settle(&self) {
+        let _ = self.write(Vec::new()).await;
+    }
+
     /// Reads spans that are to be sent; none if they were dropped.
     pub async fn parcel(&self, number: u64) -> Option<ParcelRecord> {
         let (sender, read) = oneshot::channel();
@@ -272,9 +278,9 @@ impl Writer {
                             }
                             Order::Webhooks(sender) => {
                                 let webhooks = self.read(|store| store.webhooks().map(Some));
-                                let webhooks = webhooks.unwrap_or_default().into_iter();
-                                let numbers = webhooks.map(|(number, _)| number);
-                                let _ = sender.send(numbers.collect());
+                                let webhooks = webhooks.map(|webhooks| webhooks.rows);
+                                let numbers = webhooks.into_iter().flatten();
+                                let _ = sender.send(numbers.map(|(number, _)| number).collect());
                             }
                         }
                         next = orders.try_recv().ok();

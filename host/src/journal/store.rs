@@ -5,31 +5,33 @@ use std::fs;
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use lighthouse_telemetry_core::index::{self, Change, Index, Restored};
 use lighthouse_telemetry_core::time::Time;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError,
-    TableDefinition, WriteTransaction,
+    TableDefinition,
 };
 use thiserror::Error;
 
 use super::record::{ParcelRecord, WebhookRecord};
+use super::transaction::{Sizes, size, successor, write};
 use crate::leader::Term;
 
 /// Version of what lies in the file beside the index's own records, which have theirs.
 const FORMAT: u32 = 1;
 
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const INDEX: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
-const WEBHOOKS: TableDefinition<u64, &[u8]> = TableDefinition::new("webhooks");
-const PARCELS: TableDefinition<u64, &[u8]> = TableDefinition::new("parcels");
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+pub(super) const INDEX: TableDefinition<&[u8], &[u8]> = TableDefinition::new("index");
+pub(super) const WEBHOOKS: TableDefinition<u64, &[u8]> = TableDefinition::new("webhooks");
+pub(super) const PARCELS: TableDefinition<u64, &[u8]> = TableDefinition::new("parcels");
 
 /// Of [`Row::Led`].
-const LED_LEASE: &str = "led-lease";
+pub(super) const LED_LEASE: &str = "led-lease";
 /// Of [`Row::Led`].
-const LED_TERM: &str = "led-term";
+pub(super) const LED_TERM: &str = "led-term";
 
 /// Name of the file in the state directory.
 const FILE: &str = "journal.redb";
@@ -39,6 +41,10 @@ const CACHE: usize = 4 << 20;
 
 /// A file that is bigger than what is in it by this factor, and by [`SLACK`], is compacted.
 const WASTE: u64 = 3;
+/// The database checks a file when it opens it, and trusts it then. If the disk gives back something else later it may
+/// panic, which has said more before.
+const PANICKED: &str = "the database has failed over what it has read";
+
 /// In bytes; see [`WASTE`].
 const SLACK: u64 = 32 << 20;
 
@@ -104,6 +110,15 @@ pub struct Kept {
     pub bytes: usize,
 }
 
+/// Rows of one sort.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readable<T> {
+    /// In the order of their numbers.
+    pub rows: Vec<T>,
+    /// Numbers of those that make no sense.
+    pub unreadable: Vec<u64>,
+}
+
 /// What became of parcels to make room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
@@ -166,7 +181,7 @@ impl Store {
         if owner != own {
             return Err(StoreError::Foreign { path, owner, own });
         }
-        match Self::open_file(&path, max_size) {
+        match Self::open_contained(&path, max_size) {
             Err(Unusable::Unreadable(why)) => {
                 let aside = set_aside(&path).map_err(|error| failed("write to", &error))?;
                 tracing::error!(
@@ -174,10 +189,16 @@ impl Store {
                     path.display(),
                     aside.display()
                 );
-                Self::open_file(&path, max_size).map_err(|error| error.into_error(directory))
+                Self::open_contained(&path, max_size).map_err(|error| error.into_error(directory))
             }
             opened => opened.map_err(|error| error.into_error(directory)),
         }
+    }
+
+    /// A file over which the database falls cannot be read.
+    fn open_contained(path: &Path, max_size: u64) -> Result<Self, Unusable> {
+        catch_unwind(|| Self::open_file(path, max_size))
+            .unwrap_or_else(|_| Err(Unusable::Unreadable(PANICKED.to_owned())))
     }
 
     fn open_file(path: &Path, max_size: u64) -> Result<Self, Unusable> {
@@ -296,14 +317,16 @@ impl Store {
         let transaction = self.database.begin_read().map_err(StoreError::failed)?;
         let table = transaction.open_table(INDEX).map_err(StoreError::failed)?;
         let mut failure = None;
-        let restored = index.restore(now, &mut |first, each| {
-            let result = scan(&table, &[first], |key, value| {
-                each(key, value);
-            });
-            if let Err(error) = result {
-                failure = Some(error);
-            }
-        });
+        let restored = contained(|| {
+            Ok(index.restore(now, &mut |first, each| {
+                let result = scan(&table, &[first], |key, value| {
+                    each(key, value);
+                });
+                if let Err(error) = result {
+                    failure = Some(error);
+                }
+            }))
+        })?;
         match failure {
             Some(error) => Err(StoreError::failed(error)),
             None => Ok(restored),
@@ -314,21 +337,10 @@ impl Store {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn webhooks(&self) -> Result<Vec<(u64, WebhookRecord)>, StoreError> {
-        let read = || -> Result<_, redb::Error> {
-            let transaction = self.database.begin_read()?;
-            let mut webhooks = Vec::new();
-            for row in transaction.open_table(WEBHOOKS)?.iter()? {
-                let (number, value) = row?;
-                webhooks.push((number.value(), WebhookRecord::read(value.value())));
-            }
-            Ok(webhooks)
-        };
-        let webhooks = read().map_err(StoreError::failed)?;
-        let known = webhooks
-            .into_iter()
-            .filter_map(|(number, webhook)| Some((number, webhook?)));
-        Ok(known.collect())
+    pub fn webhooks(&self) -> Result<Readable<(u64, WebhookRecord)>, StoreError> {
+        self.readable(WEBHOOKS, |number, value| {
+            Some((number, WebhookRecord::read(value)?))
+        })
     }
 
     /// A webhook; none if it is not needed any more.
@@ -342,30 +354,44 @@ impl Store {
             let row = table.get(number)?;
             Ok(row.and_then(|row| WebhookRecord::read(row.value())))
         };
-        read().map_err(StoreError::failed)
+        contained(|| read().map_err(StoreError::failed))
     }
 
     /// The parcels that were not acknowledged, the oldest first.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn parcels(&self) -> Result<Vec<Kept>, StoreError> {
+    pub fn parcels(&self) -> Result<Readable<Kept>, StoreError> {
+        self.readable(PARCELS, |number, value| {
+            Some(Kept {
+                number,
+                spans: ParcelRecord::spans(value)?,
+                bytes: value.len(),
+            })
+        })
+    }
+
+    fn readable<T>(
+        &self,
+        table: TableDefinition<u64, &'static [u8]>,
+        make: impl Fn(u64, &[u8]) -> Option<T>,
+    ) -> Result<Readable<T>, StoreError> {
         let read = || -> Result<_, redb::Error> {
             let transaction = self.database.begin_read()?;
-            let mut parcels = Vec::new();
-            for row in transaction.open_table(PARCELS)?.iter()? {
+            let mut readable = Readable {
+                rows: Vec::new(),
+                unreadable: Vec::new(),
+            };
+            for row in transaction.open_table(table)?.iter()? {
                 let (number, value) = row?;
-                if let Some(spans) = ParcelRecord::spans(value.value()) {
-                    parcels.push(Kept {
-                        number: number.value(),
-                        spans,
-                        bytes: value.value().len(),
-                    });
+                match make(number.value(), value.value()) {
+                    Some(row) => readable.rows.push(row),
+                    None => readable.unreadable.push(number.value()),
                 }
             }
-            Ok(parcels)
+            Ok(readable)
         };
-        read().map_err(StoreError::failed)
+        contained(|| read().map_err(StoreError::failed))
     }
 
     /// A parcel; none if there is no such any more.
@@ -379,7 +405,7 @@ impl Store {
             let row = table.get(number)?;
             Ok(row.and_then(|row| ParcelRecord::read(row.value())))
         };
-        read().map_err(StoreError::failed)
+        contained(|| read().map_err(StoreError::failed))
     }
 
     /// Writes rows in one transaction: all of them or none, and for good. Drops the oldest parcels if there is not
@@ -388,6 +414,10 @@ impl Store {
     /// # Errors
     /// If they cannot be written.
     pub fn commit(&mut self, rows: impl IntoIterator<Item = Row>) -> Result<Evicted, StoreError> {
+        contained(|| self.commit_rows(rows))
+    }
+
+    fn commit_rows(&mut self, rows: impl IntoIterator<Item = Row>) -> Result<Evicted, StoreError> {
         let transaction = self.database.begin_write().map_err(StoreError::failed)?;
         let mut sizes = Sizes {
             parcels: std::mem::take(&mut self.parcels),
@@ -455,120 +485,14 @@ impl Store {
         if self.file_bytes() < WASTE * self.bytes() + SLACK {
             return Ok(false);
         }
-        self.database.compact().map_err(StoreError::failed)
+        contained(|| self.database.compact().map_err(StoreError::failed))
     }
 }
 
-/// What is counted while a transaction is written.
-struct Sizes {
-    parcels: BTreeMap<u64, u64>,
-    parcel_bytes: u64,
-    other_bytes: u64,
-    last_webhook: Option<u64>,
-    last_parcel: Option<u64>,
-}
-
-impl Sizes {
-    fn forget_parcel(&mut self, number: u64) {
-        if let Some(bytes) = self.parcels.remove(&number) {
-            self.parcel_bytes -= bytes;
-        }
-    }
-
-    fn other(&mut self, before: u64, after: u64) {
-        self.other_bytes = (self.other_bytes + after).saturating_sub(before);
-    }
-}
-
-fn write(
-    transaction: &WriteTransaction,
-    rows: impl IntoIterator<Item = Row>,
-    sizes: &mut Sizes,
-    max_size: u64,
-) -> Result<Evicted, redb::Error> {
-    let mut evicted = Evicted::default();
-    let mut index = transaction.open_table(INDEX)?;
-    let mut webhooks = transaction.open_table(WEBHOOKS)?;
-    let mut parcels = transaction.open_table(PARCELS)?;
-    let mut meta = transaction.open_table(META)?;
-    for row in rows {
-        match row {
-            Row::Anew => {
-                let mut removed = 0;
-                index.retain(|key, value| {
-                    removed += size(key.len(), value.len());
-                    false
-                })?;
-                sizes.other(removed, 0);
-            }
-            Row::Index(Change::Put(key, value)) => {
-                let before = index.insert(key.as_slice(), value.as_slice())?;
-                let before = before.map_or(0, |before| size(key.len(), before.value().len()));
-                sizes.other(before, size(key.len(), value.len()));
-            }
-            Row::Index(Change::Remove(key)) => {
-                let before = index.remove(key.as_slice())?;
-                let before = before.map_or(0, |before| size(key.len(), before.value().len()));
-                sizes.other(before, 0);
-            }
-            Row::Index(Change::RemoveAll(prefix)) => {
-                let mut removed = 0;
-                let end = successor(&prefix);
-                let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-                index.retain_in::<&[u8], _>(
-                    (Bound::Included(prefix.as_slice()), end),
-                    |key, value| {
-                        removed += size(key.len(), value.len());
-                        false
-                    },
-                )?;
-                sizes.other(removed, 0);
-            }
-            Row::Index(Change::WebhookDone(number)) => {
-                let before = webhooks.remove(number)?;
-                let before = before.map_or(0, |before| size(8, before.value().len()));
-                sizes.other(before, 0);
-            }
-            Row::Webhook(number, value) => {
-                webhooks.insert(number, value.as_slice())?;
-                sizes.other(0, size(8, value.len()));
-                sizes.last_webhook = sizes.last_webhook.max(Some(number));
-            }
-            Row::Parcel(number, value) => {
-                parcels.insert(number, value.as_slice())?;
-                let bytes = size(8, value.len());
-                sizes.forget_parcel(number);
-                sizes.parcels.insert(number, bytes);
-                sizes.parcel_bytes += bytes;
-                sizes.last_parcel = sizes.last_parcel.max(Some(number));
-            }
-            Row::ParcelDone(number) => {
-                parcels.remove(number)?;
-                sizes.forget_parcel(number);
-            }
-            Row::Led(term) => {
-                meta.insert(LED_LEASE, term.lease)?;
-                meta.insert(LED_TERM, term.number)?;
-            }
-        }
-    }
-    while sizes.parcel_bytes + sizes.other_bytes > max_size {
-        let Some((number, bytes)) = sizes.parcels.pop_first() else {
-            break;
-        };
-        parcels.remove(number)?;
-        sizes.parcel_bytes -= bytes;
-        evicted.parcels += 1;
-    }
-    for (name, last) in [
-        ("last-webhook", sizes.last_webhook),
-        ("last-parcel", sizes.last_parcel),
-    ] {
-        if let Some(last) = last {
-            meta.insert(name, last)?;
-        }
-    }
-    Ok(evicted)
+fn contained<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // What has panicked is closed, and not used again.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Failed(PANICKED.to_owned())))
 }
 
 fn scan(
@@ -583,22 +507,6 @@ fn scan(
         each(key.value(), value.value());
     }
     Ok(())
-}
-
-/// The first key after all that begin so; none if there is no such.
-fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut next = prefix.to_vec();
-    while let Some(last) = next.pop() {
-        if let Some(more) = last.checked_add(1) {
-            next.push(more);
-            return Some(next);
-        }
-    }
-    None
-}
-
-fn size(key: usize, value: usize) -> u64 {
-    u64::try_from(key + value).unwrap_or(u64::MAX)
 }
 
 /// Why a file cannot be used as it is.

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use lighthouse_telemetry_core::index::Change;
+use lighthouse_telemetry_core::catalog::Catalog;
+use lighthouse_telemetry_core::index::{self, Change};
+use lighthouse_telemetry_core::time::Time;
 use proptest::prelude::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::*;
 use crate::leader::Term;
+use crate::run::State;
 
 const PLENTY: u64 = 1 << 30;
 
@@ -39,7 +42,8 @@ fn parcel(size: usize) -> ParcelRecord {
 
 fn numbers(store: &Store) -> Vec<u64> {
     let parcels = store.parcels().unwrap();
-    parcels.iter().map(|kept| kept.number).collect()
+    assert!(parcels.unreadable.is_empty(), "parcels that make no sense");
+    parcels.rows.iter().map(|kept| kept.number).collect()
 }
 
 fn put(key: &str, value: &str) -> Row {
@@ -87,7 +91,7 @@ fn what_was_written_is_there_after_a_restart_and_numbers_go_on() {
     drop(store);
     let store = open(&state);
     assert_eq!(store.bytes(), bytes);
-    assert_eq!(store.webhooks().unwrap(), [(4, webhook("{}"))]);
+    assert_eq!(store.webhooks().unwrap().rows, [(4, webhook("{}"))]);
     assert_eq!(numbers(&store), [8]);
     assert_eq!(store.parcel(8).unwrap(), Some(parcel(10)));
     assert_eq!(store.parcel(9).unwrap(), None);
@@ -236,10 +240,13 @@ proptest! {
 }
 
 /// A disk that can be made to fail.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Disk {
     memory: InMemoryBackend,
+    /// Nothing can be written.
     full: Arc<AtomicBool>,
+    /// What is read is not what was written.
+    worn: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -257,7 +264,11 @@ impl StorageBackend for Disk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.memory.read(offset, out)
+        self.memory.read(offset, out)?;
+        if self.worn.load(Ordering::Relaxed) {
+            out.reverse();
+        }
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
@@ -286,11 +297,8 @@ fn settings(directory: &Path) -> Settings {
 #[tokio::test]
 async fn a_disk_that_is_full_is_said_and_tried_again() {
     let directory = tempfile::tempdir().unwrap();
-    let full = Arc::new(AtomicBool::new(false));
-    let disk = Disk {
-        memory: InMemoryBackend::new(),
-        full: Arc::clone(&full),
-    };
+    let disk = Disk::default();
+    let full = Arc::clone(&disk.full);
     let store = Store::on(disk, PLENTY);
     let journal = Journal::start(settings(directory.path()), store).unwrap();
     let mut health = journal.health();
@@ -318,12 +326,99 @@ async fn a_disk_that_is_full_is_said_and_tried_again() {
     assert_eq!(reopen(directory.path()).await, text(&[("s5", "5")]));
 }
 
+#[tokio::test]
+async fn a_disk_that_gives_back_something_else_is_said_and_tried_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let worn = Arc::clone(&disk.worn);
+    let store = Store::on(disk, PLENTY);
+    let journal = Journal::start(settings(directory.path()), store).unwrap();
+    let mut health = journal.health();
+    // More than is kept in memory.
+    for number in 0..20 {
+        let rows = vec![Row::Parcel(number, parcel(1 << 20).write())];
+        assert_eq!(journal.write(rows).await, Ok(Written::Durably));
+    }
+    worn.store(true, Ordering::Relaxed);
+    assert_eq!(journal.parcel(0).await, None);
+    assert!(matches!(&*health.borrow(), Health::Failing(_)));
+    let empty = health.wait_for(|health| *health == Health::Empty);
+    tokio::time::timeout(Duration::from_secs(60), empty)
+        .await
+        .unwrap()
+        .unwrap();
+    let rows = vec![Row::Anew, put("s1", "1")];
+    assert_eq!(journal.write(rows).await, Ok(Written::Durably));
+    drop(journal);
+    assert_eq!(reopen(directory.path()).await, text(&[("s1", "1")]));
+}
+
+#[test]
+fn rows_that_make_no_sense_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    let more_spans_than_bytes = ParcelRecord {
+        spans: u64::MAX,
+        ..parcel(10)
+    };
+    let cut = |mut value: Vec<u8>| {
+        value.pop();
+        value
+    };
+    store
+        .commit([
+            Row::Webhook(1, webhook("{}").write()),
+            Row::Webhook(2, cut(webhook("{}").write())),
+            Row::Parcel(3, parcel(10).write()),
+            Row::Parcel(4, cut(parcel(10).write())),
+            Row::Parcel(5, more_spans_than_bytes.write()),
+        ])
+        .unwrap();
+    let webhooks = store.webhooks().unwrap();
+    assert_eq!(webhooks.rows, [(1, webhook("{}"))]);
+    assert_eq!(webhooks.unreadable, [2]);
+    let parcels = store.parcels().unwrap();
+    let numbers: Vec<_> = parcels.rows.iter().map(|kept| kept.number).collect();
+    assert_eq!((numbers, parcels.unreadable), (vec![3], vec![4, 5]));
+    assert_eq!(store.parcel(4).unwrap(), None);
+}
+
+#[tokio::test]
+async fn rows_that_make_no_sense_are_removed_at_a_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = open(directory.path());
+    let (good, bad) = (webhook("{}").write(), vec![255]);
+    store
+        .commit([
+            Row::Webhook(1, good),
+            Row::Webhook(2, bad.clone()),
+            Row::Parcel(3, parcel(10).write()),
+            Row::Parcel(4, bad),
+        ])
+        .unwrap();
+    drop(store);
+    let catalog = Arc::new(Catalog::new([]).unwrap());
+    let (index, settings) = (index::Settings::default(), settings(directory.path()));
+    let (state, parcels) = State::open(settings, &catalog, index, Time::EPOCH).unwrap();
+    assert_eq!(parcels.len(), 1);
+    drop(state);
+    let store = again(directory.path()).await;
+    let webhooks = store.webhooks().unwrap();
+    assert_eq!((webhooks.rows.len(), webhooks.unreadable), (1, Vec::new()));
+    assert_eq!(numbers(&store), [3]);
+}
+
 /// The index in a directory that a thread is about to let go of.
 async fn reopen(directory: &Path) -> Vec<(String, String)> {
+    index(&again(directory).await)
+}
+
+/// The store in a directory that a thread is about to let go of.
+async fn again(directory: &Path) -> Store {
     let opening = async {
         loop {
             match Store::open(directory, PLENTY) {
-                Ok(store) => return index(&store),
+                Ok(store) => return store,
                 Err(StoreError::InUse(_)) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }

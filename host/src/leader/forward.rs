@@ -29,6 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What was acknowledged is kept so long.
 const KEPT: Duration = Duration::from_secs(3_600);
 
+/// So many webhooks that the journal could not keep wait at most; then the queue before them fills, and further ones are
+/// answered with 503.
+pub(super) const UNKEPT: usize = 256;
+
 /// The task of a follower that forwards webhooks.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -80,6 +84,7 @@ impl Forwarder {
             },
             holder,
             waiting: left.into_iter().map(Waiting::Kept).collect(),
+            unkept: 0,
             acknowledged: VecDeque::new(),
             is_anew: false,
             count,
@@ -119,6 +124,8 @@ struct Room {
     holder: watch::Receiver<Option<Holder>>,
     /// The oldest first.
     waiting: VecDeque<Waiting>,
+    /// How many of them the journal does not have.
+    unkept: usize,
     /// Numbers, and when they were acknowledged.
     acknowledged: VecDeque<(u64, Instant)>,
     is_anew: bool,
@@ -193,7 +200,7 @@ impl Room {
                     pause = FIRST_PAUSE;
                     not_before = Instant::now();
                 }
-                next = taken.recv(), if is_open => match next {
+                next = taken.recv(), if is_open && self.unkept < UNKEPT => match next {
                     Some(taken) => self.take(taken),
                     None => is_open = false,
                 },
@@ -216,7 +223,10 @@ impl Room {
     fn take(&mut self, taken: Taken) {
         self.waiting.push_back(match taken.webhook.number {
             Some(number) if taken.unkept.is_none() => Waiting::Kept(number),
-            _ => Waiting::Unkept(Box::new(taken)),
+            _ => {
+                self.unkept += 1;
+                Waiting::Unkept(Box::new(taken))
+            }
         });
     }
 
@@ -232,10 +242,12 @@ impl Room {
             }
             Outcome::Acknowledged | Outcome::Gone => {}
         }
-        if let Some(Waiting::Kept(number)) = self.waiting.pop_front()
-            && !is_gone
-        {
-            self.acknowledged.push_back((number, Instant::now()));
+        match self.waiting.pop_front() {
+            Some(Waiting::Kept(number)) if !is_gone => {
+                self.acknowledged.push_back((number, Instant::now()));
+            }
+            Some(Waiting::Unkept(_)) => self.unkept -= 1,
+            Some(Waiting::Kept(_)) | None => {}
         }
         None
     }

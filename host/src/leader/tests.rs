@@ -280,6 +280,34 @@ async fn a_webhook_that_the_journal_could_not_keep_is_left_to_whoever_leads() {
     assert!(left.kept.is_empty());
 }
 
+#[tokio::test]
+async fn without_a_journal_and_a_leader_only_so_many_webhooks_are_taken() {
+    let catalog = Arc::new(Catalog::new([]).expect("a catalog"));
+    let (sender, taken) = mpsc::channel(1);
+    let forwarder = Forwarder::start(
+        Verification::None,
+        Journal::off(),
+        Standing::follower().holder(),
+        taken,
+        Vec::new(),
+        Arc::default(),
+    )
+    .expect("a forwarder");
+    let webhook = catalog.webhook("push", Time::from_nanoseconds(5), &json!({}));
+    let unkept = webhook::Taken {
+        webhook,
+        unkept: Some(record()),
+    };
+    for _ in 0..=forward::UNKEPT {
+        sender.send(unkept.clone()).await.expect("a forwarder");
+    }
+    let room = tokio::time::timeout(Duration::from_millis(200), sender.reserve()).await;
+    assert!(room.is_err(), "there is room for more");
+    let mut left = forwarder.stop().await.expect("a forwarder");
+    assert_eq!(left.unkept.len(), forward::UNKEPT);
+    assert_eq!(left.taken.try_recv(), Ok(unkept));
+}
+
 /// What is left of an index in a journal after a replica has begun a term.
 async fn left_after(term: Term) -> usize {
     let directory = tempfile::tempdir().expect("a directory");

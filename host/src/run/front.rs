@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +87,7 @@ impl Front {
             standing: standing.clone(),
             metrics: metrics.clone(),
             body_timeout: webhook::BODY_TIMEOUT,
+            room: Arc::new(Semaphore::new(webhook::ROOM)),
             refusals: webhook::Refusals::default(),
         };
         let webhooks = tokio::spawn(server::serve(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use lighthouse_telemetry_core::catalog::Catalog;
-use lighthouse_telemetry_core::index::{self, Change, Fact, Index, Webhook};
+use lighthouse_telemetry_core::index::{self, Change, Fact, Index, Restored, Webhook};
 use lighthouse_telemetry_core::time::Time;
 use tokio::sync::mpsc;
 
@@ -25,6 +25,10 @@ pub struct State {
     unkept: Vec<Webhook>,
     /// When this replica led last.
     led: Option<Term>,
+    /// What the index has taken over.
+    pub restored: Restored,
+    /// Removes webhooks and spans that make no sense.
+    unreadable: Vec<Row>,
 }
 
 impl State {
@@ -39,6 +43,8 @@ impl State {
             webhooks: Vec::new(),
             unkept: Vec::new(),
             led: None,
+            restored: Restored::default(),
+            unreadable: Vec::new(),
         }
     }
 
@@ -53,44 +59,65 @@ impl State {
         index: index::Settings,
         now: Time,
     ) -> anyhow::Result<(Self, Vec<Kept>)> {
-        let mut state = Self::none(catalog, index, now);
+        let mut state = Self::none(catalog, index.clone(), now);
         state.index.keep_journal();
         let mut parcels = Vec::new();
         let opened = Store::open(&settings.directory, settings.max_size);
+        let opened = opened.and_then(|store| {
+            parcels = state.take_over(&store, now)?;
+            Ok(store)
+        });
         match &opened {
             Err(error @ (StoreError::InUse(_) | StoreError::Foreign { .. })) => {
                 anyhow::bail!("{error}");
             }
             Err(error) => {
+                // A part of what there is would be worse than nothing.
+                state = Self::none(catalog, index, now);
+                state.index.keep_journal();
+                parcels.clear();
                 tracing::error!(
                     "tracing goes on in memory, so that a restart loses what is not sent: {error}; see --state-dir"
                 );
             }
-            Ok(store) => {
-                let restored = store.restore(&mut state.index, now)?;
-                state.webhooks = store.webhooks()?;
-                state.led = store.led;
-                parcels = store.parcels()?;
-                tracing::info!(
-                    directory = %settings.directory.display(),
-                    under_way = restored.live,
-                    exported = restored.finished,
-                    events = restored.events,
-                    webhooks = state.webhooks.len(),
-                    spans_to_send = parcels.iter().map(|kept| kept.spans).sum::<u64>(),
-                    "goes on from the journal"
-                );
-                if restored.unreadable > 0 {
-                    tracing::error!(
-                        records = restored.unreadable,
-                        "some records of the journal make no sense and are left out"
-                    );
-                }
-            }
+            Ok(_) => tracing::info!(
+                directory = %settings.directory.display(),
+                under_way = state.restored.live,
+                exported = state.restored.finished,
+                events = state.restored.events,
+                webhooks = state.webhooks.len(),
+                spans_to_send = parcels.iter().map(|kept| kept.spans).sum::<u64>(),
+                "goes on from the journal"
+            ),
+        }
+        let unreadable = state.restored.unreadable + count(&state.unreadable);
+        if unreadable > 0 {
+            tracing::error!(
+                records = unreadable,
+                "some records of the journal make no sense and are left out"
+            );
         }
         state.journal =
             Journal::start(settings, opened).context("cannot start the thread of the journal")?;
+        state.journal.note(std::mem::take(&mut state.unreadable));
         Ok((state, parcels))
+    }
+
+    /// Takes over what a store has; gives the spans that were not acknowledged.
+    ///
+    /// # Errors
+    /// If it cannot be read; what was taken until then is a part.
+    pub fn take_over(&mut self, store: &Store, now: Time) -> Result<Vec<Kept>, StoreError> {
+        self.restored = store.restore(&mut self.index, now)?;
+        let webhooks = store.webhooks()?;
+        let parcels = store.parcels()?;
+        self.webhooks = webhooks.rows;
+        self.led = store.led;
+        let webhooks = webhooks.unreadable.into_iter();
+        let webhooks = webhooks.map(|number| Row::Index(Change::WebhookDone(number)));
+        let unreadable = parcels.unreadable.into_iter().map(Row::ParcelDone);
+        self.unreadable = webhooks.chain(unreadable).collect();
+        Ok(parcels.rows)
     }
 
     /// Numbers of the webhooks that are still needed. They are not held in memory any more.
@@ -134,7 +161,8 @@ impl State {
     }
 
     /// The webhooks as the index takes them. Those that no mapper wants any more are done.
-    pub(super) fn facts(&self, catalog: &Catalog) -> Vec<Fact> {
+    #[must_use]
+    pub fn facts(&self, catalog: &Catalog) -> Vec<Fact> {
         let mut facts: Vec<Fact> = self.unkept.iter().cloned().map(Fact::Webhook).collect();
         for (number, record) in &self.webhooks {
             let body = serde_json::from_slice(&record.body).unwrap_or_default();
@@ -152,4 +180,8 @@ impl State {
         }
         facts
     }
+}
+
+fn count(rows: &[Row]) -> u64 {
+    u64::try_from(rows.len()).unwrap_or(u64::MAX)
 }

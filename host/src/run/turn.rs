@@ -390,7 +390,10 @@ impl Turns {
         self.keep_all().await;
         self.tell();
         let Outlets {
-            patches, exporter, ..
+            patches,
+            exporter,
+            journal,
+            ..
         } = self.outlets;
         let left = patches.len() as u64;
         patches.stop().await;
@@ -405,6 +408,8 @@ impl Turns {
                 error.lost
             }
         };
+        // What was acknowledged is not sent again after the next start.
+        let _ = tokio::time::timeout(JOURNAL_END, journal.settle()).await;
         if left > 0 {
             tracing::warn!(
                 patches = left,

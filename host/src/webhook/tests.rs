@@ -6,6 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::journal::{self, Store};
 use crate::server::{self, Limits};
 
 const TOKEN: &str = "a token";
@@ -32,6 +33,16 @@ async fn serve_as(
     room: usize,
     patience: Duration,
 ) -> Server {
+    serve_with(Journal::off(), standing, verification, room, patience).await
+}
+
+async fn serve_with(
+    journal: Journal,
+    standing: Standing,
+    verification: Verification,
+    room: usize,
+    patience: Duration,
+) -> Server {
     let watch = Watch {
         source: Source::Webhooks(vec!["push".to_owned(), "ping".to_owned()]),
         fields: vec!["/Ref".to_owned()],
@@ -51,11 +62,12 @@ async fn serve_as(
         catalog: Arc::new(catalog),
         clock: Clock::stepped(Time::from_nanoseconds(7)),
         taken: sender,
-        journal: Journal::off(),
+        journal,
         ready,
         standing,
         metrics: metrics.clone(),
         body_timeout: patience,
+        room: Arc::new(Semaphore::new(3 * BODY_LIMIT / 2)),
         refusals: Refusals::default(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
@@ -361,6 +373,77 @@ async fn a_full_queue_says_when_to_come_again() {
     assert_eq!(code(&server.webhook("push", &push()).await), "202");
     server.taken.close();
     assert_eq!(code(&server.webhook("push", &push()).await), "503");
+}
+
+#[tokio::test]
+async fn of_a_flood_all_that_was_accepted_is_kept_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = || Store::open(directory.path(), 1 << 30);
+    let settings = journal::Settings {
+        directory: directory.path().to_owned(),
+        max_size: 1 << 30,
+    };
+    let journal = Journal::start(settings, open()).expect("a journal");
+    let (alone, key) = (Standing::alone(), Verification::Key(TOKEN.into()));
+    let patience = Duration::from_secs(60);
+    let mut server = serve_with(journal.clone(), alone, key, 8, patience).await;
+    let pushes = (0..100).map(|_| async { server.webhook("push", &push()).await });
+    let answers = futures::future::join_all(pushes).await;
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| code(answer) == "202");
+    assert_eq!((accepted.len(), refused.len()), (8, 92));
+    for answer in refused {
+        assert_eq!(code(answer), "503");
+        assert!(answer.contains("retry-after: 1"), "{answer}");
+    }
+    let mut taken = Vec::new();
+    while let Ok(next) = server.taken.try_recv() {
+        taken.extend(next.webhook.number);
+    }
+    taken.sort_unstable();
+    assert_eq!(journal.webhooks().await, taken);
+    assert_eq!(taken.len(), 8);
+}
+
+#[tokio::test]
+async fn bodies_take_so_much_room_together_and_no_more() {
+    let server = signed().await;
+    let head = |length: usize| {
+        let signature = "0".repeat(64);
+        format!(
+            "POST {PATH} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{SIGNATURE}: sha256={signature}\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    // There is room for one and a half of the largest.
+    let mut first = TcpStream::connect(server.address).await.expect("a client");
+    let unfinished = vec![b' '; BODY_LIMIT - 1];
+    first
+        .write_all(head(BODY_LIMIT).as_bytes())
+        .await
+        .expect("a head");
+    first.write_all(&unfinished).await.expect("most of a body");
+    let large = [head(BODY_LIMIT).into_bytes(), vec![b' '; BODY_LIMIT]].concat();
+    // What was written need not have been read.
+    let full = async {
+        loop {
+            let answer = server.raw(&large).await;
+            match code(&answer) {
+                "503" => return answer,
+                other => assert_eq!(other, "401"),
+            }
+        }
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(60), full).await;
+    assert!(answer.expect("no limit").contains("retry-after: 1"));
+    assert_eq!(code(&server.webhook("push", &push()).await), "202");
+    first.write_all(b" ").await.expect("the rest of a body");
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, *b"HTTP/1.1 401");
+    // It has given its room back.
+    let after = async { while code(&server.raw(&large).await) != "401" {} };
+    let after = tokio::time::timeout(Duration::from_secs(60), after).await;
+    after.expect("no room is given back");
 }
 
 #[tokio::test]

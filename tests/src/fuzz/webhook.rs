@@ -10,11 +10,13 @@ use lighthouse_telemetry::config::{Secret, Verification};
 use lighthouse_telemetry::journal::Journal;
 use lighthouse_telemetry::leader::Standing;
 use lighthouse_telemetry::metrics::Metrics;
-use lighthouse_telemetry::webhook::{KIND, PATH, Receiver, Refusals, SIGNATURE, router, sign};
+use lighthouse_telemetry::webhook::{
+    KIND, PATH, ROOM, Receiver, Refusals, SIGNATURE, router, sign,
+};
 use lighthouse_telemetry_core::time::Time;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tower_service::Service;
 
 use super::MAPPERS;
@@ -55,6 +57,7 @@ pub fn webhook(data: &[u8]) {
         standing: Standing::alone(),
         metrics: Metrics::default(),
         body_timeout: Duration::from_secs(60),
+        room: Arc::new(Semaphore::new(ROOM)),
         refusals: Refusals::default(),
     };
     let mut router = router(receiver);

@@ -22,16 +22,18 @@ pub struct Shape {
     kills: Kills,
 }
 
-/// What to play.
-pub fn plan() -> anyhow::Result<Vec<Shape>> {
-    let number = |name: &str, default: u64| match std::env::var(name) {
+/// A number in the environment.
+pub fn number(name: &str, default: u64) -> anyhow::Result<u64> {
+    match std::env::var(name) {
         Ok(text) => text
             .parse()
             .with_context(|| format!("{name} is no number: {text}")),
         Err(_) => Ok(default),
-    };
-    let kills = u32::try_from(number("CHAOS_KILLS", 10)?)?;
-    let seed = number("CHAOS_SEED", 1)?;
+    }
+}
+
+/// Scenarios of which nothing is lost while nobody looks, the big ones first.
+pub fn scenarios() -> anyhow::Result<Vec<Scenario>> {
     let mut scenarios = Vec::new();
     for scenario in Scenario::all(ANYWHERE)? {
         // What happens to an object while nobody looks, and is gone when somebody does, nobody can tell.
@@ -41,6 +43,14 @@ pub fn plan() -> anyhow::Result<Vec<Shape>> {
         }
     }
     scenarios.sort_by_key(|scenario| !FIRST.contains(&scenario.name.as_str()));
+    Ok(scenarios)
+}
+
+/// What to play.
+pub fn plan() -> anyhow::Result<Vec<Shape>> {
+    let kills = u32::try_from(number("CHAOS_KILLS", 10)?)?;
+    let seed = number("CHAOS_SEED", 1)?;
+    let scenarios = scenarios()?;
     let plays = kills.div_ceil(KILLS);
     let shapes = (0..plays)
         .zip(scenarios.iter().cycle())

@@ -18,10 +18,13 @@ use lighthouse_telemetry_tests::scenario::{
 };
 use tokio::runtime::Runtime;
 
+mod comebacks;
 mod faults;
 mod kills;
+mod outage;
 mod processes;
 mod replicas;
+mod webhooks;
 
 /// A test that is no scenario.
 type Test =
@@ -83,10 +86,13 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
             shape.play(&*ground.ok_or("only listed")?)
         }));
     }
-    let tests = faults::ALL
+    let tests = comebacks::ALL
         .iter()
+        .chain(faults::ALL)
+        .chain(outage::ALL)
         .chain(processes::ALL)
-        .chain(replicas::ALL);
+        .chain(replicas::ALL)
+        .chain(webhooks::ALL);
     for (name, test) in tests {
         let ground = ground.cloned();
         trials.push(Trial::test(*name, move || {
@@ -110,14 +116,16 @@ fn play(ground: &Ground, scenario: &Scenario, old: bool) -> Result<(), Failed> {
 
 /// Whether the process made of a scenario what it should have; says what differs.
 fn compare(comparison: &Comparison) -> Result<(), String> {
-    let (expected, actual) = (
-        comparison.expected.to_string(),
-        comparison.actual.to_string(),
-    );
+    let (expected, actual) = (&comparison.expected, &comparison.actual);
+    difference(&expected.to_string(), &actual.to_string())
+}
+
+/// What differs in what the process made of something, if anything does.
+fn difference(expected: &str, actual: &str) -> Result<(), String> {
     if expected == actual {
         return Ok(());
     }
-    let difference = similar::TextDiff::from_lines(&expected, &actual);
+    let difference = similar::TextDiff::from_lines(expected, actual);
     let difference = difference
         .unified_diff()
         .context_radius(4)

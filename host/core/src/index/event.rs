@@ -139,7 +139,11 @@ impl Index {
         scope: Arc<Scope>,
     ) {
         let event = self.events.entry(key.clone()).or_default();
-        if let Some(number) = receipt.number.filter(|_| !event.exported) {
+        if event.exported {
+            // It is too late for this one.
+            return;
+        }
+        if let Some(number) = receipt.number {
             event.webhooks.push(number);
             self.changed.use_webhook(number);
         }
@@ -154,7 +158,7 @@ impl Index {
                 scope,
             }));
         }
-        if event.jobs.is_empty() && !event.exported {
+        if event.jobs.is_empty() {
             self.schedule.add(
                 now.plus(self.settings.orphan_deadline),
                 Deadline::Jobless(key),

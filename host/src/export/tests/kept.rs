@@ -25,7 +25,7 @@ async fn open(directory: &Path, max_size: u64) -> (Journal, Vec<journal::Kept>) 
         }
     };
     let store = soon(opening).await;
-    let parcels = store.parcels().unwrap();
+    let parcels = store.parcels().unwrap().rows;
     (Journal::start(settings, Ok(store)).unwrap(), parcels)
 }
 

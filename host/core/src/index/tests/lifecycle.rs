@@ -328,6 +328,26 @@ fn a_job_after_its_root_hangs_from_it_and_is_counted() {
 }
 
 #[test]
+fn a_webhook_that_comes_again_after_its_root_is_not_when_the_event_was_received() {
+    let mut world = World::new();
+    world.webhook("g");
+    world.apply(&job("job", "g", Some(5)));
+    world.pass(MINUTE);
+    let exported = world.exported.len();
+    world.webhook("g");
+    let mut late = job("late", "g", None);
+    late["spec"]["safe"] = true.into();
+    world.apply(&late);
+    world.pass(MINUTE);
+    let own = context("late", &TraceKey::event(&event_key("g")));
+    let annotate = world.annotated.last().unwrap();
+    assert_eq!(*annotate.annotations[0].1, own.traceparent());
+    assert_eq!(*annotate.annotations[1].1, own.tracestate(None));
+    assert_eq!(world.exported.len(), exported);
+    assert_eq!(world.index.counts().webhooks_without_job, 0);
+}
+
+#[test]
 fn a_webhook_without_a_job_makes_no_trace() {
     let mut world = World::new();
     world.webhook("g");

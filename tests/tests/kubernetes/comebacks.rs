@@ -1,0 +1,301 @@
+//! A leader that is lost and comes back with its state directory: what it has not passed on is neither lost nor there twice.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lighthouse_telemetry::mappers::Mappers;
+use lighthouse_telemetry::receiver::Receiver;
+use lighthouse_telemetry::view::snapshot;
+use lighthouse_telemetry_tests::cluster::{self, ApiServer};
+use lighthouse_telemetry_tests::host::{ELECTION, LEASE};
+use lighthouse_telemetry_tests::link::{Link, Way};
+use lighthouse_telemetry_tests::load::Load;
+use lighthouse_telemetry_tests::namespace::Namespace;
+use lighthouse_telemetry_tests::outcome::{count, without_resends};
+use lighthouse_telemetry_tests::process::{KEY, Process};
+use lighthouse_telemetry_tests::scenario::{ANYWHERE, Scenario};
+use lighthouse_telemetry_tests::{pure, webhook};
+use tempfile::TempDir;
+
+use super::processes::receiver;
+use super::webhooks::{SPANS, metric, push_of, triggered};
+use super::{Ground, Test, difference};
+
+/// All tests of this file.
+pub const ALL: &[(&str, Test)] = &[
+    (
+        "chaos_a_lost_leader_that_comes_back_passes_on_what_it_has",
+        |ground| Box::pin(comes_back(ground)),
+    ),
+    (
+        "chaos_replicas_whose_api_server_is_away_longer_than_a_lease_never_lead_both",
+        |ground| Box::pin(away_api_server(ground)),
+    ),
+];
+
+/// For something to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Replicas with state directories that outlive them.
+struct Replicas<'a> {
+    binary: &'a Path,
+    kubeconfig: &'a Path,
+    endpoint: String,
+    arguments: Vec<String>,
+    state: [TempDir; 2],
+}
+
+impl<'a> Replicas<'a> {
+    fn new(
+        binary: &'a Path,
+        kubeconfig: &'a Path,
+        endpoint: String,
+        namespace: &str,
+        settle: &str,
+    ) -> Result<Self> {
+        let arguments = ["--namespace", namespace, "--settle", settle].into_iter();
+        Ok(Self {
+            binary,
+            kubeconfig,
+            endpoint,
+            arguments: arguments.chain(ELECTION).map(str::to_owned).collect(),
+            state: [tempfile::tempdir()?, tempfile::tempdir()?],
+        })
+    }
+
+    async fn start(&self, state: &TempDir) -> Result<Process> {
+        let Self {
+            endpoint,
+            arguments,
+            ..
+        } = self;
+        Process::start_from(
+            state.path(),
+            self.binary,
+            self.kubeconfig,
+            endpoint,
+            arguments,
+        )
+        .await
+    }
+}
+
+impl Replicas<'_> {
+    /// Waits until a leader has ended, and starts it again. Nobody leads meanwhile, though it takes longer than a Lease.
+    async fn give_up(&self, leader: Process, other: &Process, state: &TempDir) -> Result<Process> {
+        let ended = leader.end().await?;
+        ensure!(!ended.status.success(), "it ended as if all were well");
+        ensure!(
+            ended.log.contains("does not lead any more"),
+            "it does not say why it ended: {}",
+            ended.log
+        );
+        let again = self.start(state).await?;
+        let other_leads = other.leads(LEASE * 2).await;
+        ensure!(
+            other_leads.is_err() && !leads(&again).await?,
+            "one leads though nobody could give it the Lease"
+        );
+        Ok(again)
+    }
+}
+
+/// Whether it says that it leads.
+async fn leads(process: &Process) -> Result<bool> {
+    let answer = reqwest::get(format!("http://{}/readyz", process.admin())).await?;
+    Ok(answer.text().await?.contains("\"role\":\"leader\""))
+}
+
+async fn follows(process: &Process) -> Result<()> {
+    let follows =
+        |status: u16, text: &str| status == 200 && text.contains("\"role\":\"follower of");
+    process.readiness(follows).await.map(drop)
+}
+
+/// The receiver is away until the leader has been killed. It has then: a trace that is over and not sent, and the webhook of
+/// one that is under way, which nobody else has.
+async fn comes_back(ground: &Ground) -> Result<()> {
+    let mut namespace = Namespace::create(ground.new.client(), "comes-back").await?;
+    let receiver = receiver().await?;
+    let link = Link::to(receiver.address())?;
+    link.become_(Way::Refused);
+    let replicas = Replicas::new(
+        &ground.binary,
+        ground.new.kubeconfig(),
+        link.grpc_endpoint(),
+        namespace.name(),
+        "1s",
+    )?;
+    let [first_state, second_state] = &replicas.state;
+    let first = replicas.start(first_state).await?;
+    first.leads(PATIENCE).await?;
+    let second = replicas.start(second_state).await?;
+    follows(&second).await?;
+    for guid in ["over", "under-way"] {
+        let status = webhook::send(first.webhooks(), "push", KEY, &push_of(guid)).await?;
+        ensure!(status == 202, "answered {status}");
+        namespace.apply(&triggered(guid, guid == "over")).await?;
+    }
+    metric(&first, "export_spans_waiting", |waiting| {
+        waiting == SPANS as u64
+    })
+    .await?;
+    // It has said so in the cluster, so that nobody else exports it.
+    let says = async {
+        loop {
+            let annotations = namespace.annotations().await?;
+            let mut keys = annotations.values().flat_map(|set| set.keys());
+            if annotations.len() == 2 && keys.any(|key| key.ends_with("/traceExported")) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, says)
+        .await
+        .context("it does not say so")??;
+    first.kill()?;
+    second.leads(LEASE * 3).await?;
+
+    let first = replicas.start(first_state).await?;
+    follows(&first).await?;
+    metric(&first, "webhooks_to_forward", |webhooks| webhooks == 0).await?;
+    link.become_(Way::Open);
+    namespace.apply(&triggered("under-way", true)).await?;
+    arrived(&receiver, SPANS).await?;
+    // What the first one has to send it sends when it leads again.
+    let ended = second.terminate().await?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+    first.leads(PATIENCE).await?;
+    arrived(&receiver, 2 * SPANS).await?;
+    let ended = first.terminate().await?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+
+    let spans = without_resends(&receiver.spans())?;
+    let text = snapshot(&spans);
+    ensure!(
+        count(&spans) == 2 * SPANS,
+        "more than the spans of two events:\n{text}"
+    );
+    ensure!(
+        !text.contains("rebuilt")
+            && text
+                .matches("1f0e6c4d9b7a3f5281c0d6e8f4a2b7c9d1e3f5a7")
+                .count()
+                >= 2,
+        "a webhook is missing:\n{text}"
+    );
+    Ok(())
+}
+
+async fn arrived(receiver: &Receiver, spans: usize) -> Result<()> {
+    let arrived = receiver.wait_for(|received| {
+        // What came twice with two contents is said later.
+        without_resends(received).map_or(true, |received| count(&received) >= spans)
+    });
+    let arrived = tokio::time::timeout(PATIENCE, arrived).await;
+    arrived.with_context(|| {
+        let text = snapshot(&receiver.spans());
+        format!("fewer than {spans} spans:\n{text}")
+    })?;
+    Ok(())
+}
+
+/// Before which step of the scenario the API server hangs, and before which it is gone: objects of every kind are there, and
+/// none or few have ended.
+const HANGS: usize = 14;
+const GOES: usize = 20;
+
+/// The leader gives up while nobody can lead, and is started anew, as its kubelet does.
+async fn away_api_server(ground: &Ground) -> Result<()> {
+    let mut server = ApiServer::start().await?;
+    server.define(cluster::everything).await?;
+    let mut scenarios = Scenario::all(ANYWHERE)?.into_iter();
+    let scenario = scenarios.find(|scenario| scenario.name == "pull-request");
+    let scenario = scenario.context("no such scenario")?;
+    let client = server.client().clone();
+    let kubeconfig = server.kubeconfig().to_owned();
+    let mut load = Load::create(&client, "away", &scenario).await?;
+    let receiver = receiver().await?;
+    let endpoint = receiver.grpc_endpoint();
+    let replicas = Replicas::new(&ground.binary, &kubeconfig, endpoint, load.name(), "4s")?;
+    let [first_state, second_state] = &replicas.state;
+    let mut first = replicas.start(first_state).await?;
+    first.leads(PATIENCE).await?;
+    let mut second = replicas.start(second_state).await?;
+    follows(&second).await?;
+
+    for place in 0..load.steps().len() {
+        if place == HANGS || place == GOES {
+            match place {
+                HANGS => server.suspend().await?,
+                _ => server.go_down().await?,
+            }
+            if leads(&first).await? {
+                first = replicas.give_up(first, &second, first_state).await?;
+            } else {
+                second = replicas.give_up(second, &first, second_state).await?;
+            }
+            match place {
+                HANGS => server.resume().await?,
+                _ => server.come_back().await?,
+            }
+            one_leads(&first, &second).await?;
+        }
+        // To either of them.
+        let to = if place % 2 == 0 { &first } else { &second };
+        load.act(place, Some(to.webhooks())).await?;
+    }
+    let due = pure::exported(
+        &ground.mappers,
+        &load.served(&load.annotations().await?, &[])?,
+    )?;
+    let waiting = async {
+        loop {
+            one_leads(&first, &second).await?;
+            let spans = without_resends(&receiver.spans())?;
+            if count(&spans) >= count(&due) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // If not all has come, the comparison says what.
+    if let Ok(arrived) = tokio::time::timeout(PATIENCE, waiting).await {
+        arrived?;
+    }
+    let annotations = load.annotations().await?;
+    for process in [first, second] {
+        let ended = process.terminate().await?;
+        ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+    }
+    let spans = without_resends(&receiver.spans())?;
+    let expected = exported(&ground.mappers, &load, &annotations, &spans)?;
+    difference(&expected, &snapshot(&spans)).map_err(anyhow::Error::msg)
+}
+
+fn exported(
+    mappers: &Mappers,
+    load: &Load,
+    annotations: &lighthouse_telemetry_tests::outcome::Annotations,
+    spans: &[opentelemetry_proto::tonic::trace::v1::ResourceSpans],
+) -> Result<String> {
+    let expected = pure::exported(mappers, &load.served(annotations, spans)?)?;
+    Ok(snapshot(&expected))
+}
+
+/// Waits until one of them leads, and the other one does not.
+async fn one_leads(first: &Process, second: &Process) -> Result<()> {
+    let waiting = async {
+        loop {
+            match tokio::try_join!(leads(first), leads(second))? {
+                (true, true) => anyhow::bail!("both lead"),
+                (false, false) => tokio::time::sleep(Duration::from_millis(50)).await,
+                _ => return Ok(()),
+            }
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    waited.context("nobody leads")?
+}
