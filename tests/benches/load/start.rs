@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::objects::{OBJECTS, Pipeline};
@@ -26,7 +26,10 @@ pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
         for mut object in Pipeline(number).objects(true) {
             // What others manage is the larger part of an object, and none that a mapper reads.
             let rest = SIZE.saturating_sub(object.to_string().len());
-            object["metadata"]["managedFields"] = json!([{"manager": "m".repeat(rest)}]);
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                let managed = json!([{"manager": "m".repeat(rest)}]);
+                metadata.insert("managedFields".to_owned(), managed);
+            }
             // Not as if it were now: they have ended long ago.
             cluster.server.apply(object)?;
             count += 1;
