@@ -15,7 +15,7 @@ use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::{count, without_resends};
 use lighthouse_telemetry_tests::process::{KEY, Process};
 use lighthouse_telemetry_tests::scenario::{ANYWHERE, Scenario};
-use lighthouse_telemetry_tests::{pure, webhook};
+use lighthouse_telemetry_tests::{pure, web, webhook};
 use tempfile::TempDir;
 
 use super::processes::receiver;
@@ -103,7 +103,8 @@ impl Replicas<'_> {
 
 /// Whether it says that it leads.
 async fn leads(process: &Process) -> Result<bool> {
-    let answer = reqwest::get(format!("http://{}/readyz", process.admin())).await?;
+    let url = format!("http://{}/readyz", process.admin());
+    let answer = web::client()?.get(url).send().await?;
     Ok(answer.text().await?.contains("\"role\":\"leader\""))
 }
 

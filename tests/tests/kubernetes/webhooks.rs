@@ -11,6 +11,7 @@ use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::{count, without_resends};
 use lighthouse_telemetry_tests::process::{KEY, Process};
+use lighthouse_telemetry_tests::web;
 use lighthouse_telemetry_tests::webhook::{self, headers};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -80,7 +81,7 @@ const EACH: usize = 4;
 /// All webhooks of a flood at once, and the deliveries that were accepted.
 async fn pour(to: SocketAddr, flood: &str) -> Result<BTreeSet<String>> {
     let mut clients = JoinSet::new();
-    let sender = reqwest::Client::new();
+    let sender = web::client()?;
     for client in 0..CLIENTS {
         let (flood, sender) = (flood.to_owned(), sender.clone());
         clients.spawn(async move {
@@ -133,8 +134,7 @@ pub async fn metric(process: &Process, name: &str, wished: impl Fn(u64) -> bool)
     let start = format!("lighthouse_telemetry_{name} ");
     let waiting = async {
         loop {
-            let text = reqwest::get(format!("http://{}/metrics", process.admin())).await?;
-            let text = text.text().await?;
+            let text = web::get(process.admin(), "/metrics").await?;
             let value = text.lines().find_map(|line| line.strip_prefix(&start));
             let value = value.with_context(|| format!("no metric {name}:\n{text}"))?;
             if wished(value.parse()?) {
