@@ -5,8 +5,15 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// Free places.
 #[derive(Debug)]
 pub struct Slots {
-    free: Mutex<usize>,
+    places: Mutex<Places>,
     freed: Condvar,
+}
+
+#[derive(Debug)]
+struct Places {
+    free: usize,
+    /// Calls that wait: to wake nobody costs a call of the kernel too.
+    waiting: usize,
 }
 
 /// A place; free again when dropped.
@@ -17,28 +24,36 @@ impl Slots {
     /// So many places, at least one.
     pub fn new(places: usize) -> Self {
         Self {
-            free: Mutex::new(places.max(1)),
+            places: Mutex::new(Places {
+                free: places.max(1),
+                waiting: 0,
+            }),
             freed: Condvar::new(),
         }
     }
 
     /// Waits for a place.
     pub fn take(&self) -> Slot<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self
-            .freed
-            .wait_while(free, |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        while places.free == 0 {
+            places.waiting += 1;
+            let woken = self.freed.wait(places);
+            places = woken.unwrap_or_else(PoisonError::into_inner);
+            places.waiting -= 1;
+        }
+        places.free -= 1;
         Slot(self)
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free += 1;
-        self.0.freed.notify_one();
+        let places = self.0.places.lock();
+        let mut places = places.unwrap_or_else(PoisonError::into_inner);
+        places.free += 1;
+        if places.waiting > 0 {
+            self.0.freed.notify_one();
+        }
     }
 }
 

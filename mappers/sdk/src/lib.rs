@@ -15,6 +15,8 @@ pub mod event;
 #[doc(hidden)]
 #[cfg(target_arch = "wasm32")]
 pub mod export;
+#[cfg(target_arch = "wasm32")]
+mod layout;
 mod mapper;
 pub mod object;
 mod outcome;

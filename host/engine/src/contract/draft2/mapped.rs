@@ -8,7 +8,7 @@ use lighthouse_telemetry_core::mapping::Outcome;
 use wasmtime::component::__internal::{
     CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, wasmtime_environ,
 };
-use wasmtime::component::{ComponentExportIndex, ComponentType, Instance, Lift, TypedFunc};
+use wasmtime::component::{ComponentExportIndex, ComponentType, Func, Instance, Lift, TypedFunc};
 use wasmtime::{Result, Store, bail, format_err};
 use wasmtime_environ::component::StringEncoding;
 
@@ -74,13 +74,8 @@ impl Function {
         }
     }
 
-    /// Calls the function in an instance of the component that its export is of.
-    pub fn call(
-        &self,
-        instance: &Instance,
-        store: &mut Store<State>,
-        subject: types::Subject<'_>,
-    ) -> Result<std::result::Result<Outcome, Rejection>> {
+    /// The function in an instance of the component that its export is of, if its types are those above.
+    pub fn of(&self, instance: &Instance, store: &mut Store<State>) -> Result<Func> {
         let function = instance
             .get_func(&mut *store, self.export)
             .ok_or_else(|| format_err!("no function map-subject"))?;
@@ -88,7 +83,19 @@ impl Function {
             function.typed::<(types::Subject<'_>,), (Mapped,)>(&*store)?;
             _ = self.is_checked.set(());
         }
-        // SAFETY: the types of this function of this component are those that were compared.
+        Ok(function)
+    }
+
+    /// Calls the function.
+    pub fn call(
+        &self,
+        instance: &Instance,
+        store: &mut Store<State>,
+        subject: types::Subject<'_>,
+    ) -> Result<std::result::Result<Outcome, Rejection>> {
+        let function = self.of(instance, store)?;
+        // SAFETY: the types of this function of this component are those that were compared: an export is looked for in
+        // instances of its own component alone.
         let function =
             unsafe { TypedFunc::<(types::Subject<'_>,), (Mapped,)>::new_unchecked(function) };
         let (mapped,) = function.call(store, (subject,))?;

@@ -101,6 +101,8 @@ impl Instance<'_> {
                 &mut *store,
                 self.prepared.configure,
             )?;
+        // A component whose other function is of other types is refused when it is loaded.
+        self.prepared.map.of(&self.instance, store)?;
         let (result,) = function.call(store, (lower::configuration(configuration),))?;
         Ok(result.map(lift::description).map_err(lift::rejection))
     }
