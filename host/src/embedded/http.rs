@@ -240,9 +240,9 @@ fn read(
         exact: parameters.resource_version_match == "Exact",
     };
     let page = list::list(&shared.store(), &query)?;
-    Ok(json_response(
+    Ok(text_response(
         StatusCode::OK,
-        &rendering.list(&page.metadata, &page.objects),
+        rendering.list(&page.metadata, &page.objects),
     ))
 }
 

@@ -79,21 +79,18 @@ pub(super) fn list(store: &Store, query: &ListQuery) -> Result<Page, Failure> {
         None if query.exact => asked,
         None => store.revision(),
     };
-    let from = continues.as_ref();
-    let selected: Vec<_> = at(store, query, from, revision)?
-        .into_iter()
-        .filter(|(_, stored)| query.selector.selects(&stored.value))
-        .collect();
-    let shown = if query.limit == 0 {
-        selected.len()
+    let mut selected = at(store, query, continues.as_ref(), revision)?
+        .filter(|(_, stored)| query.selector.selects(&stored.value));
+    let limit = if query.limit == 0 {
+        usize::MAX
     } else {
-        query.limit.min(selected.len())
+        query.limit
     };
+    let shown: Vec<_> = selected.by_ref().take(limit).collect();
+    let remaining = selected.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if let (Some((last, _)), Some(members)) = (
-        selected
-            .get(shown.wrapping_sub(1))
-            .filter(|_| shown < selected.len()),
+        shown.last().filter(|_| remaining > 0),
         metadata.as_object_mut(),
     ) {
         let next = Continue {
@@ -102,45 +99,55 @@ pub(super) fn list(store: &Store, query: &ListQuery) -> Result<Page, Failure> {
             name: last.name.clone(),
         };
         members.insert("continue".to_owned(), json!(next.text()));
-        members.insert(
-            "remainingItemCount".to_owned(),
-            json!(selected.len() - shown),
-        );
+        members.insert("remainingItemCount".to_owned(), json!(remaining));
     }
-    let objects = selected.into_iter().take(shown);
     Ok(Page {
-        objects: objects.map(|(_, stored)| Arc::clone(stored)).collect(),
+        objects: shown
+            .into_iter()
+            .map(|(_, stored)| Arc::clone(stored))
+            .collect(),
         metadata,
     })
 }
 
+/// Objects in the order in which they are listed.
+type Objects<'list> = Box<dyn Iterator<Item = (&'list ObjectKey, &'list Arc<Stored>)> + 'list>;
+
 /// The objects as they were at a resource version: as they are, with all later changes undone. Only those after a place, if
 /// there is one.
-fn at<'store>(
-    store: &'store Store,
-    query: &'store ListQuery,
-    from: Option<&Continue>,
+fn at<'list>(
+    store: &'list Store,
+    query: &'list ListQuery,
+    from: Option<&'list Continue>,
     revision: u64,
-) -> Result<BTreeMap<&'store ObjectKey, &'store Arc<Stored>>, Failure> {
+) -> Result<Objects<'list>, Failure> {
     let namespace = query.namespace.as_deref();
-    let is_after = |key: &ObjectKey| {
+    let is_after = move |key: &ObjectKey| {
         from.is_none_or(|from| (&key.namespace, &key.name) > (&from.namespace, &from.name))
     };
-    let mut objects: BTreeMap<_, _> = store
+    let mut changes = store
+        .changes_after(revision)?
+        .rev()
+        .filter(|change| {
+            change.key.resource == query.resource
+                && namespace.is_none_or(|namespace| namespace == change.key.namespace)
+        })
+        .peekable();
+    let objects = store
         .objects(&query.resource, namespace)
-        .filter(|(key, _)| is_after(key))
-        .collect();
-    for change in store.changes_after(revision)?.rev().filter(|change| {
-        change.key.resource == query.resource
-            && namespace.is_none_or(|namespace| namespace == change.key.namespace)
-            && is_after(&change.key)
-    }) {
+        .skip_while(move |(key, _)| !is_after(key));
+    // Mostly so, and then nothing is copied: a page of a long list is a small part of it.
+    if changes.peek().is_none() {
+        return Ok(Box::new(objects));
+    }
+    let mut objects: BTreeMap<_, _> = objects.collect();
+    for change in changes.filter(|change| is_after(&change.key)) {
         match &change.before {
             Some(before) => objects.insert(&change.key, before),
             None => objects.remove(&change.key),
         };
     }
-    Ok(objects)
+    Ok(Box::new(objects.into_iter()))
 }
 
 #[cfg(test)]

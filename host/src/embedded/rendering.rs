@@ -1,7 +1,9 @@
 //! What a response shows of an object: in which version of its kind, and whole or only its metadata.
 
+use std::fmt;
+
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::store::Stored;
@@ -68,27 +70,35 @@ impl Rendering {
     }
 
     /// A list. Items of the core group do not say their kind there, as kube-apiserver writes them.
-    pub(super) fn list(&self, metadata: &Value, objects: &[impl AsRef<Stored>]) -> Value {
-        let core = !self.api_version.contains('/');
-        let items: Vec<Value> = objects
-            .iter()
-            .map(|stored| match self.form {
-                Form::Metadata => partial(&stored.as_ref().value),
-                Form::Whole => {
-                    let mut object = self.converted(&stored.as_ref().value);
-                    if let Some(members) = object.as_object_mut().filter(|_| core) {
-                        members.remove("apiVersion");
-                        members.remove("kind");
-                    }
-                    object
-                }
-            })
-            .collect();
+    pub(super) fn list(&self, metadata: &Value, objects: &[impl AsRef<Stored>]) -> Bytes {
         let (kind, api_version) = match self.form {
             Form::Whole => (format!("{}List", self.kind), self.api_version.as_str()),
             Form::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1"),
         };
-        json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
+        let head = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+        let mut text = head.to_string();
+        // The items are texts already: a cluster may have very many objects.
+        text.truncate(text.len() - 1);
+        text.push_str(",\"items\":[");
+        let mut text = text.into_bytes();
+        for (place, stored) in objects.iter().enumerate() {
+            if place > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(&self.item(stored.as_ref()));
+        }
+        text.extend_from_slice(b"]}");
+        text.into()
+    }
+
+    fn item(&self, stored: &Stored) -> Bytes {
+        let core = !self.api_version.contains('/');
+        match (self.form, &stored.value) {
+            (Form::Whole, Value::Object(members)) if core => {
+                WithoutKind(members).to_string().into()
+            }
+            _ => self.object(stored),
+        }
     }
 
     /// An object that says nothing but a resource version.
@@ -117,6 +127,23 @@ impl Rendering {
     }
 }
 
+/// An object that does not say what it is. There is one version of a kind of the core group.
+struct WithoutKind<'a>(&'a Map<String, Value>);
+
+impl fmt::Display for WithoutKind<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("{")?;
+        let says = |key: &str| key == "apiVersion" || key == "kind";
+        let members = self.0.iter().filter(|(key, _)| !says(key));
+        for (place, (key, value)) in members.enumerate() {
+            let comma = if place > 0 { "," } else { "" };
+            let key = Value::from(key.as_str());
+            write!(formatter, "{comma}{key}:{value}")?;
+        }
+        formatter.write_str("}")
+    }
+}
+
 fn partial(object: &Value) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
@@ -127,7 +154,48 @@ fn partial(object: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn items_of_the_core_group_do_not_say_their_kind() {
+        let rendering = |api_version: &str, form| Rendering {
+            api_version: api_version.to_owned(),
+            kind: "Thing".to_owned(),
+            form,
+        };
+        let stored = |api_version: &str| {
+            let value = json!({
+                "apiVersion": api_version, "kind": "Thing", "metadata": {"name": "a\"b"}, "spec": [1],
+            });
+            Arc::new(Stored {
+                text: value.to_string().into(),
+                value,
+            })
+        };
+        let list = |rendering: &Rendering, objects: &[Arc<Stored>]| -> Value {
+            let text = rendering.list(&json!({"resourceVersion": "7"}), objects);
+            serde_json::from_slice(&text).expect("JSON")
+        };
+        let item = json!({"metadata": {"name": "a\"b"}, "spec": [1]});
+        assert_eq!(
+            list(&rendering("v1", Form::Whole), &[stored("v1"), stored("v1")]),
+            json!({
+                "kind": "ThingList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
+                "items": [item, item],
+            })
+        );
+        let named = list(
+            &rendering("example.com/v2", Form::Whole),
+            &[stored("example.com/v1")],
+        );
+        assert_eq!(named["items"][0]["apiVersion"], "example.com/v2");
+        assert_eq!(named["items"][0]["kind"], "Thing");
+        let partial = list(&rendering("v1", Form::Metadata), &[stored("v1")]);
+        assert_eq!(partial["items"][0]["metadata"]["name"], "a\"b");
+        assert_eq!(list(&rendering("v1", Form::Whole), &[])["items"], json!([]));
+    }
 
     #[test]
     fn the_first_form_that_can_be_given_is_given() {
