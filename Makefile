@@ -70,9 +70,10 @@ load: ## Memory, start and webhooks of the release binary at ten times a busy cl
 	$(CARGO) bench --locked --workspace --bench load
 
 .PHONY: lint
-lint: ## Clippy on both workspaces, warnings are errors
+lint: ## Clippy on both workspaces, and on the mappers as WebAssembly; warnings are errors
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked $(GUESTS) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked $(GUESTS) --workspace --target wasm32-unknown-unknown -- -D warnings
 
 .PHONY: fmt
 fmt: ## Format both workspaces

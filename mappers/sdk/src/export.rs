@@ -9,8 +9,7 @@ use crate::bindings;
 use crate::contract::{
     Attached, Configuration, Limits, Object, Precision, Subject, Timestamp, Webhook,
 };
-pub use crate::layout::{Described, Outcome, Returned};
-use crate::layout::{Handed, Text, described, outcome, returned};
+use crate::layout::{self, Handed, Text};
 use crate::mapper::Mapper;
 
 /// Takes over a text that the host has written.
@@ -22,18 +21,17 @@ unsafe fn taken(pointer: usize, length: usize) -> String {
     unsafe { String::from_raw_parts(pointer as *mut u8, length, length) }
 }
 
-/// Exported as `configure`.
+/// Exported as `configure`. The address of its result.
 ///
 /// # Safety
 /// The arguments are those of a call by the host.
-#[allow(clippy::too_many_arguments)]
 pub unsafe fn configure<M: Mapper>(
     name: (usize, usize),
     text: (usize, usize),
     host_version: (usize, usize),
     features: (usize, usize),
     limits: [u32; 6],
-) -> *const Returned<Described> {
+) -> *const u8 {
     link();
     let [spans, attributes, events, links, text_bytes, output_bytes] = limits;
     // SAFETY: the host passes texts, and a list of them.
@@ -56,25 +54,26 @@ pub unsafe fn configure<M: Mapper>(
             },
         }
     };
-    returned(M::configure(&configuration), described)
+    layout::description(M::configure(&configuration))
 }
 
-/// Exported as `map-subject`. The parameters are named after those of an object; a webhook shares them.
+/// Exported as `map-subject`. The address of its result. The parameters are those of an object, and a webhook shares them:
+/// `second` is whether it is deleted and what is attached, or whether there is a GUID and which; `third` is how many
+/// are omitted, or when it was received and how precisely that is known; `fourth` is the body of a webhook.
 ///
 /// # Safety
 /// The arguments are those of a call by the host.
-#[allow(clippy::too_many_arguments)]
 pub unsafe fn map_subject<M: Mapper>(
     case: u32,
     watch: u32,
     first: (usize, usize),
-    flag: u32,
-    second: (usize, usize),
-    number: u64,
-    precision: u32,
-    third: (usize, usize),
-) -> *const Returned<Outcome> {
+    second: (u32, usize, usize),
+    third: (u64, u32),
+    fourth: (usize, usize),
+) -> *const u8 {
     link();
+    let (flag, pointer, length) = second;
+    let (number, precision) = third;
     // SAFETY: the host passes an object or a webhook, flattened one over the other.
     let subject = unsafe {
         if case == 0 {
@@ -82,7 +81,7 @@ pub unsafe fn map_subject<M: Mapper>(
                 watch,
                 json: taken(first.0, first.1),
                 deleted: flag != 0,
-                attached: slice::from_raw_parts(second.0 as *const Handed, second.1)
+                attached: slice::from_raw_parts(pointer as *const Handed, length)
                     .iter()
                     .map(|handed| Attached {
                         attachment: handed.attachment,
@@ -95,7 +94,7 @@ pub unsafe fn map_subject<M: Mapper>(
             Subject::Webhook(Webhook {
                 watch,
                 kind: taken(first.0, first.1),
-                guid: (flag != 0).then(|| taken(second.0, second.1)),
+                guid: (flag != 0).then(|| taken(pointer, length)),
                 received: Timestamp {
                     nanoseconds: number,
                     precision: match precision {
@@ -105,13 +104,13 @@ pub unsafe fn map_subject<M: Mapper>(
                         _ => Precision::Second,
                     },
                 },
-                json: taken(third.0, third.1),
+                json: taken(fourth.0, fourth.1),
             })
         }
     };
     // What borrows from it is read after this function.
     let subject: &'static Subject = Box::leak(Box::new(subject));
-    returned(M::map(subject), outcome)
+    layout::mapped(M::map(subject))
 }
 
 /// Makes the linker keep what tells that this module is a mapper, and the allocator for what the host writes.

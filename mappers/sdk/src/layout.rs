@@ -1,7 +1,7 @@
 //! Outcomes and descriptions as the canonical ABI of the component model lays out the records and variants of
 //! `wit/mapper.wit`: fields in order, each at a multiple of its own alignment; a variant as its case and the largest of its
 //! payloads. What is written here is read by the host.
-#![allow(dead_code)]
+#![expect(dead_code, reason = "the host reads what is written here")]
 
 use crate::contract::{
     Annotation, AnnotationValue, Attachment, Description, Diagnostic, Error, EventKey, LinkTarget,
@@ -12,9 +12,9 @@ use crate::outcome;
 
 /// A text where it is.
 #[repr(C)]
-pub struct Text {
-    pub pointer: *const u8,
-    pub length: usize,
+pub(crate) struct Text {
+    pub(crate) pointer: *const u8,
+    pub(crate) length: usize,
 }
 
 /// A list where it is.
@@ -32,7 +32,7 @@ enum Maybe<T> {
 
 /// `result<T, error>`.
 #[repr(C, u8)]
-pub enum Returned<T> {
+enum Returned<T> {
     /// What was asked for.
     Ok(T),
     /// Why there is none.
@@ -41,8 +41,7 @@ pub enum Returned<T> {
 
 /// `error`.
 #[repr(C, u8)]
-#[allow(private_interfaces)]
-pub enum Failure {
+enum Failure {
     Configuration(At),
     Subject(Pair),
     Evaluation(At),
@@ -62,8 +61,7 @@ struct Pair(Text, Text);
 
 /// `outcome`.
 #[repr(C, u8)]
-#[allow(private_interfaces)]
-pub enum Outcome {
+enum Outcome {
     /// As in the contract.
     NotOurs,
     /// As in the contract.
@@ -198,8 +196,7 @@ struct Named {
 
 /// `description`.
 #[repr(C)]
-#[allow(private_interfaces)]
-pub struct Described {
+struct Described {
     version: Text,
     watches: List<Watched>,
     features: List<Text>,
@@ -251,9 +248,9 @@ struct Annotated {
 
 /// `attached`, as the host writes it.
 #[repr(C)]
-pub struct Handed {
-    pub attachment: u32,
-    pub json: Text,
+pub(crate) struct Handed {
+    pub(crate) attachment: u32,
+    pub(crate) json: Text,
 }
 
 const _: () = {
@@ -296,14 +293,24 @@ fn texts<T: AsRef<str>>(from: &[T]) -> List<Text> {
     list(from, |from| text(from.as_ref()))
 }
 
-pub fn returned<A, B>(result: Result<A, Error>, lower: impl Fn(&A) -> B) -> *const Returned<B> {
+/// Where a description is, which the host reads.
+pub(crate) fn description(result: Result<Description, Error>) -> *const u8 {
+    returned(result, described)
+}
+
+/// Where an outcome is, which the host reads.
+pub(crate) fn mapped(result: Result<outcome::Outcome<'_>, Error>) -> *const u8 {
+    returned(result, outcome)
+}
+
+fn returned<A, B>(result: Result<A, Error>, lower: impl Fn(&A) -> B) -> *const u8 {
     let lowered = match &result {
         Ok(value) => Returned::Ok(lower(value)),
         Err(error) => Returned::Err(failure(error)),
     };
     // The texts in it are handed over.
     std::mem::forget(result);
-    Box::leak(Box::new(lowered))
+    (&raw const *Box::leak(Box::new(lowered))).cast()
 }
 
 fn failure(error: &Error) -> Failure {
@@ -324,7 +331,7 @@ fn diagnostic(diagnostic: &Diagnostic) -> Pair {
     Pair(text(&diagnostic.pointer), text(&diagnostic.message))
 }
 
-pub fn outcome(outcome: &outcome::Outcome<'_>) -> Outcome {
+fn outcome(outcome: &outcome::Outcome<'_>) -> Outcome {
     match outcome {
         outcome::Outcome::NotOurs => Outcome::NotOurs,
         outcome::Outcome::Wait(reason) => Outcome::Wait(text(reason)),
@@ -482,7 +489,7 @@ fn named(target: &Target) -> Named {
     }
 }
 
-pub fn described(description: &Description) -> Described {
+fn described(description: &Description) -> Described {
     Described {
         version: text(&description.version),
         watches: list(&description.watches, watched),

@@ -40,7 +40,7 @@ pub trait Mapper {
 macro_rules! export_mapper {
     ($mapper:ty) => {
         #[cfg(target_arch = "wasm32")]
-        #[allow(unsafe_code, clippy::too_many_arguments)]
+        #[allow(unsafe_code)] // The canonical ABI passes addresses, and names of exports are for the host.
         const _: () = {
             /// As the canonical ABI passes a configuration.
             #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0-draft.2#configure")]
@@ -59,7 +59,7 @@ macro_rules! export_mapper {
                 links: u32,
                 text_bytes: u32,
                 output_bytes: u32,
-            ) -> *const $crate::export::Returned<$crate::export::Described> {
+            ) -> *const u8 {
                 // SAFETY: only the host calls this.
                 unsafe {
                     $crate::export::configure::<$mapper>(
@@ -86,17 +86,15 @@ macro_rules! export_mapper {
                 precision: u32,
                 third: usize,
                 third_length: usize,
-            ) -> *const $crate::export::Returned<$crate::export::Outcome> {
+            ) -> *const u8 {
                 // SAFETY: only the host calls this.
                 unsafe {
                     $crate::export::map_subject::<$mapper>(
                         case,
                         watch,
                         (first, first_length),
-                        flag,
-                        (second, second_length),
-                        number,
-                        precision,
+                        (flag, second, second_length),
+                        (number, precision),
                         (third, third_length),
                     )
                 }

@@ -4,7 +4,6 @@
 //! It takes most of an hour, so it has a `make` target of its own. Arguments choose parts: `start`, `webhooks`, `churn`, `growth`.
 
 #[path = "../../../host/core/benches/pipeline/objects.rs"]
-#[allow(dead_code, reason = "each bench uses its part")]
 #[allow(clippy::indexing_slicing, reason = "what JSON has not is null")]
 mod objects;
 

@@ -82,30 +82,80 @@ impl<'a> Replicas<'a> {
 }
 
 impl Replicas<'_> {
-    /// Waits until a leader has ended, and starts it again. Nobody leads meanwhile, though it takes longer than a Lease.
-    async fn give_up(&self, leader: Process, other: &Process, state: &TempDir) -> Result<Process> {
-        let ended = leader.end().await?;
-        ensure!(!ended.status.success(), "it ended as if all were well");
+    /// Starts those again that have ended because they lost the Lease, as their kubelet does: also one that an API server which
+    /// has only just come back did not answer in time.
+    async fn start_again(&self, both: &mut [Process; 2]) -> Result<()> {
+        for (process, state) in both.iter_mut().zip(&self.state) {
+            if process.has_ended()? {
+                let ended = std::mem::replace(process, self.start(state).await?);
+                lost_the_lease(ended).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the leader has ended, which is the first or the second, and starts it again. Nobody leads meanwhile, though
+    /// it takes longer than a Lease.
+    async fn give_up(&self, both: &mut [Process; 2], leader: usize) -> Result<()> {
+        let [first, second] = both;
+        let (leader, other, state) = match (leader, &self.state) {
+            (0, [state, _]) => (first, second, state),
+            (_, [_, state]) => (second, first, state),
+        };
+        let ended = async {
+            while !leader.has_ended()? {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            anyhow::Ok(())
+        };
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        ended.context("the leader does not give up")??;
+        lost_the_lease(std::mem::replace(leader, self.start(state).await?)).await?;
+        let other_leads = other.leads(LEASE + LEASE / 2).await;
         ensure!(
-            ended.log.contains("does not lead any more"),
-            "it does not say why it ended: {}",
-            ended.log
-        );
-        let again = self.start(state).await?;
-        let other_leads = other.leads(LEASE * 2).await;
-        ensure!(
-            other_leads.is_err() && !leads(&again).await?,
+            other_leads.is_err() && !leads(leader).await?,
             "one leads though nobody could give it the Lease"
         );
-        Ok(again)
+        Ok(())
+    }
+
+    /// Waits until one of them leads, and the other one does not. Says which.
+    async fn one_leads(&self, both: &mut [Process; 2]) -> Result<usize> {
+        let waiting = async {
+            loop {
+                self.start_again(both).await?;
+                let [first, second] = &*both;
+                match tokio::try_join!(leads(first), leads(second))? {
+                    (true, true) => anyhow::bail!("both lead"),
+                    (false, false) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    (first, _) => return Ok(usize::from(!first)),
+                }
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        waited.context("nobody leads")?
     }
 }
 
-/// Whether it says that it leads.
+async fn lost_the_lease(process: Process) -> Result<()> {
+    let ended = process.end().await?;
+    ensure!(!ended.status.success(), "it ended as if all were well");
+    ensure!(
+        ended.log.contains("does not lead any more"),
+        "it does not say why it ended: {}",
+        ended.log
+    );
+    Ok(())
+}
+
+/// Whether it says that it leads; one that has ended does not.
 async fn leads(process: &Process) -> Result<bool> {
     let url = format!("http://{}/readyz", process.admin());
-    let answer = web::client()?.get(url).send().await?;
-    Ok(answer.text().await?.contains("\"role\":\"leader\""))
+    match web::client()?.get(url).send().await {
+        Ok(answer) => Ok(answer.text().await?.contains("\"role\":\"leader\"")),
+        Err(error) if error.is_connect() || error.is_request() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn follows(process: &Process) -> Result<()> {
@@ -222,30 +272,29 @@ async fn away_api_server(ground: &Ground) -> Result<()> {
     let endpoint = receiver.grpc_endpoint();
     let replicas = Replicas::new(&ground.binary, &kubeconfig, endpoint, load.name(), "4s")?;
     let [first_state, second_state] = &replicas.state;
-    let mut first = replicas.start(first_state).await?;
+    let first = replicas.start(first_state).await?;
     first.leads(PATIENCE).await?;
-    let mut second = replicas.start(second_state).await?;
+    let second = replicas.start(second_state).await?;
     follows(&second).await?;
+    let mut both = [first, second];
 
     for place in 0..load.steps().len() {
+        let leader = replicas.one_leads(&mut both).await?;
         if place == HANGS || place == GOES {
             match place {
                 HANGS => server.suspend().await?,
                 _ => server.go_down().await?,
             }
-            if leads(&first).await? {
-                first = replicas.give_up(first, &second, first_state).await?;
-            } else {
-                second = replicas.give_up(second, &first, second_state).await?;
-            }
+            replicas.give_up(&mut both, leader).await?;
             match place {
                 HANGS => server.resume().await?,
                 _ => server.come_back().await?,
             }
-            one_leads(&first, &second).await?;
+            replicas.one_leads(&mut both).await?;
         }
         // To either of them.
-        let to = if place % 2 == 0 { &first } else { &second };
+        let [first, second] = &both;
+        let to = if place % 2 == 0 { first } else { second };
         load.act(place, Some(to.webhooks())).await?;
     }
     let due = pure::exported(
@@ -254,7 +303,7 @@ async fn away_api_server(ground: &Ground) -> Result<()> {
     )?;
     let waiting = async {
         loop {
-            one_leads(&first, &second).await?;
+            replicas.one_leads(&mut both).await?;
             let spans = without_resends(&receiver.spans())?;
             if count(&spans) >= count(&due) {
                 return anyhow::Ok(());
@@ -267,7 +316,7 @@ async fn away_api_server(ground: &Ground) -> Result<()> {
         arrived?;
     }
     let annotations = load.annotations().await?;
-    for process in [first, second] {
+    for process in both {
         let ended = process.terminate().await?;
         ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
     }
@@ -284,19 +333,4 @@ fn exported(
 ) -> Result<String> {
     let expected = pure::exported(mappers, &load.served(annotations, spans)?)?;
     Ok(snapshot(&expected))
-}
-
-/// Waits until one of them leads, and the other one does not.
-async fn one_leads(first: &Process, second: &Process) -> Result<()> {
-    let waiting = async {
-        loop {
-            match tokio::try_join!(leads(first), leads(second))? {
-                (true, true) => anyhow::bail!("both lead"),
-                (false, false) => tokio::time::sleep(Duration::from_millis(50)).await,
-                _ => return Ok(()),
-            }
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.context("nobody leads")?
 }

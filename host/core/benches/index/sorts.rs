@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lighthouse_telemetry_core::index::{Effect, Fact};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::pipeline::objects::{self, Pipeline};
 use crate::pipeline::{World, mapped};
@@ -36,7 +36,7 @@ pub struct Sort {
 pub fn world(pipelines: usize) -> anyhow::Result<World> {
     let mut world = World::with(pipelines)?;
     for number in 0..RARE {
-        let fact = world.applied(&objects::rare(number))?;
+        let fact = world.applied(&rare(number))?;
         world.observe(fact);
     }
     Ok(world)
@@ -115,9 +115,9 @@ pub const SORTS: [Sort; 13] = [
     Sort {
         name: "relist of ten unchanged objects",
         prepare: |world, targets| {
-            let source = world.source(&objects::rare(0))?;
+            let source = world.source(&rare(0))?;
             let uid = |number| {
-                let object = objects::rare(number);
+                let object = rare(number);
                 object.pointer("/metadata/uid")?.as_str().map(Arc::from)
             };
             let present: BTreeSet<Arc<str>> = (0..RARE).filter_map(uid).collect();
@@ -190,20 +190,20 @@ impl Target {
     fn new_pod(self) -> Value {
         let name = format!("retry-{}", self.number);
         let task = self.pipeline.task_uid(self.task);
-        let uid = objects::new_uid(2 * self.number);
+        let uid = new_uid(2 * self.number);
         self.pipeline.pod_of(uid, self.task, &name, task, false)
     }
 
     /// A Pod of a TaskRun that nobody knows.
     fn orphan(self) -> Value {
         let name = format!("unknown-{}", self.number);
-        let task = objects::new_uid(2 * self.number + 1);
-        let uid = objects::new_uid(2 * self.number);
+        let task = new_uid(2 * self.number + 1);
+        let uid = new_uid(2 * self.number);
         self.pipeline.pod_of(uid, self.task, &name, task, false)
     }
 
     fn changed_task(self) -> Value {
-        objects::changed(self.pipeline.task(self.task, false), self.number)
+        changed(self.pipeline.task(self.task, false), self.number)
     }
 
     fn event_on(self, object: &Value) -> Value {
@@ -236,4 +236,25 @@ fn mapping(world: &mut World, fact: Fact) -> anyhow::Result<Fact> {
     };
     world.carry_out(effects);
     Ok(mapped(request))
+}
+
+/// A uid that no object of a pipeline has.
+fn new_uid(number: usize) -> String {
+    objects::uid(1 << 30, number)
+}
+
+/// One of a few objects of a kind that is rare.
+fn rare(number: usize) -> Value {
+    json!({
+        "apiVersion": "tekton.dev/v1beta1",
+        "kind": "CustomRun",
+        "metadata": Pipeline(number).metadata(&format!("approval-{number}"), objects::uid(1 << 31, number), Value::Null, None),
+    })
+}
+
+/// A newer version of an object, changed in something that its mapper reads.
+fn changed(mut object: Value, version: usize) -> Value {
+    object["metadata"]["resourceVersion"] = (1_000_000_000 + version).to_string().into();
+    object["status"]["changed"] = version.into();
+    object
 }

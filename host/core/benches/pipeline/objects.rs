@@ -28,8 +28,8 @@ const NODE: &str = "gke-jx-default-pool-3f2a9c1b-x2v7";
 #[derive(Clone, Copy, Debug)]
 pub struct Pipeline(pub usize);
 
-/// A uid as the API server draws them: no two begin alike.
-fn uid(pipeline: usize, place: usize) -> String {
+/// The uid of an object of a pipeline, as the API server draws them: no two begin alike.
+pub fn uid(pipeline: usize, place: usize) -> String {
     let mut state = (pipeline as u64) << 20 | place as u64;
     let mut draw = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -120,7 +120,7 @@ impl Pipeline {
         labels
     }
 
-    fn metadata(self, name: &str, uid: String, labels: Value, owner: Option<Value>) -> Value {
+    pub fn metadata(self, name: &str, uid: String, labels: Value, owner: Option<Value>) -> Value {
         json!({
             "name": name,
             "namespace": "jx",
@@ -438,27 +438,6 @@ impl Pipeline {
             "reportingInstance": NODE,
         })
     }
-}
-
-/// A uid that no object of a pipeline has.
-pub fn new_uid(number: usize) -> String {
-    uid(1 << 30, number)
-}
-
-/// One of a few objects of a kind that is rare.
-pub fn rare(number: usize) -> Value {
-    json!({
-        "apiVersion": "tekton.dev/v1beta1",
-        "kind": "CustomRun",
-        "metadata": Pipeline(number).metadata(&format!("approval-{number}"), uid(1 << 31, number), Value::Null, None),
-    })
-}
-
-/// A newer version of an object, changed in something that its mapper reads.
-pub fn changed(mut object: Value, version: usize) -> Value {
-    object["metadata"]["resourceVersion"] = (1_000_000_000 + version).to_string().into();
-    object["status"]["changed"] = version.into();
-    object
 }
 
 fn owner(api_version: &str, kind: &str, name: &str, uid: String) -> Value {
