@@ -48,8 +48,8 @@ pub struct Settings {
     pub answer: Duration,
     /// How long a watch may say nothing. The API server tells each one where it is about once a minute.
     pub silence: Duration,
-    /// How long sources that are only attached wait for those that they belong to.
-    pub attached_wait: Duration,
+    /// How long a source waits for those whose objects its own belong to: they are listed one after the other.
+    pub turn: Duration,
 }
 
 impl Settings {
@@ -62,7 +62,7 @@ impl Settings {
             first_pause: Duration::from_millis(800),
             answer: Duration::from_secs(90),
             silence: Duration::from_secs(200),
-            attached_wait: Duration::from_secs(30),
+            turn: Duration::from_secs(30),
         }
     }
 }
@@ -129,11 +129,10 @@ pub fn start(room: &Room, stop: &CancellationToken) -> JoinSet<()> {
             scopes: namespaces.iter().cloned().map(Scope::new).collect(),
             odd_objects: false,
         };
-        let first = if subjects.contains(&id) {
-            Vec::new()
-        } else {
-            subjects.clone()
-        };
+        // Mappers are in the order of a trace. A child whose parent is known need not be kept until it is: it is placed, and
+        // where it ended long ago, forgotten. Those that are attached to others come last.
+        let before = subjects.iter().copied();
+        let first = before.take_while(|before| *before != id).collect();
         let stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -229,13 +228,13 @@ enum Turn {
 
 impl Task {
     async fn run(mut self, first: Vec<SourceId>) {
-        // Not for ever: a subject whose API server is failing must not hide the rest.
+        // Not for ever: one that the API server fails to list must not hide the rest.
         let wait = self.room.watches.settled(&first);
-        if tokio::time::timeout(self.room.settings.attached_wait, wait)
+        if tokio::time::timeout(self.room.settings.turn, wait)
             .await
             .is_err()
         {
-            tracing::debug!(kind = %self.label, "watched before all that it belongs to was listed");
+            tracing::debug!(kind = %self.label, "watched before all that its objects may belong to was listed");
         }
         let first_pause = self.room.settings.first_pause;
         let mut pauses = stream::pauses(first_pause);

@@ -55,6 +55,20 @@ pub struct ObjectSource {
     pub field_selector: Option<String>,
 }
 
+impl ObjectSource {
+    /// All objects of a kind in one version.
+    #[must_use]
+    pub fn of(group: &str, version: &str, kind: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            versions: vec![version.to_owned()],
+            kind: kind.to_owned(),
+            label_selector: None,
+            field_selector: None,
+        }
+    }
+}
+
 /// Objects handed over together with the subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {

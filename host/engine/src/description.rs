@@ -70,20 +70,10 @@ mod tests {
         Annotation, AnnotationValue, Attachment, Relation, Watch,
     };
 
-    fn source(kind: &str) -> ObjectSource {
-        ObjectSource {
-            group: String::new(),
-            versions: vec!["v1".to_owned()],
-            kind: kind.to_owned(),
-            label_selector: None,
-            field_selector: None,
-        }
-    }
-
     fn watching(kind: &str) -> Description {
         Description {
             watches: vec![Watch {
-                source: Source::Objects(source(kind)),
+                source: Source::Objects(ObjectSource::of("", "v1", kind)),
                 fields: vec!["/status".to_owned()],
                 attachments: Vec::new(),
                 annotations: Vec::new(),
@@ -105,7 +95,7 @@ mod tests {
         assert_eq!(error, BadDescription::Secrets);
         let error = refused(|description| {
             description.watches[0].attachments.push(Attachment {
-                source: source("Secret"),
+                source: ObjectSource::of("", "v1", "Secret"),
                 relation: Relation::Owned,
                 fields: Vec::new(),
             });

@@ -4,6 +4,7 @@
 //! history of changes is bounded; what it no longer reaches back to is *compacted* and answered with 410 Gone.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -130,19 +131,24 @@ impl Store {
         self.objects.get(key).map(|kept| &kept.stored)
     }
 
-    /// The objects of a resource, in one namespace or all.
+    /// The objects of a resource, in one namespace or all. Only those after a namespace and name, if there are some.
     pub(super) fn objects<'store>(
         &'store self,
         resource: &'store ResourceKey,
         namespace: Option<&'store str>,
+        after: Option<(&str, &str)>,
     ) -> impl Iterator<Item = (&'store ObjectKey, &'store Arc<Stored>)> {
-        let first = ObjectKey {
+        let key = |namespace: &str, name: &str| ObjectKey {
             resource: resource.clone(),
-            namespace: namespace.unwrap_or_default().to_owned(),
-            name: String::new(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        let start = match after {
+            Some((namespace, name)) => Bound::Excluded(key(namespace, name)),
+            None => Bound::Included(key(namespace.unwrap_or_default(), "")),
         };
         self.objects
-            .range(first..)
+            .range((start, Bound::Unbounded))
             .take_while(move |(key, _)| {
                 key.resource == *resource && namespace.is_none_or(|wanted| wanted == key.namespace)
             })
@@ -175,7 +181,7 @@ impl Store {
                     || before.is_some_and(|before| selector.selects(&before.value)))
         });
         let exists = self
-            .objects(resource, None)
+            .objects(resource, None, None)
             .filter(|(_, stored)| selector.selects(&stored.value))
             .filter_map(|(_, stored)| stored.revision());
         exists

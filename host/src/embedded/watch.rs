@@ -105,7 +105,7 @@ fn beginning(shared: &Shared, query: &WatchQuery) -> (u64, Option<Bytes>) {
     let store = shared.store();
     let mut lines = Vec::new();
     for (_, stored) in store
-        .objects(&query.resource, query.namespace.as_deref())
+        .objects(&query.resource, query.namespace.as_deref(), None)
         .filter(|(_, stored)| query.selector.selects(&stored.value))
     {
         line(&mut lines, "ADDED", &query.rendering.object(stored));

@@ -12,11 +12,9 @@ use crate::testing::{Asked, api, lines, status};
 
 fn source(kind: &str, group: &str, version: &str) -> ObjectSource {
     ObjectSource {
-        group: group.to_owned(),
         versions: vec!["v9".to_owned(), version.to_owned()],
-        kind: kind.to_owned(),
         label_selector: Some("app=x".to_owned()),
-        field_selector: None,
+        ..ObjectSource::of(group, version, kind)
     }
 }
 

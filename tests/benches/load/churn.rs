@@ -2,7 +2,7 @@
 //! when all is over.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
@@ -17,26 +17,22 @@ const IN_FLIGHT: usize = 2_000;
 const CHURN: usize = 20_000;
 /// So many stay in the cluster after their end.
 const KEPT: usize = 500;
-/// After a start, and after an end, until memory is looked at.
-const REST: Duration = Duration::from_secs(10);
 
 pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let cluster = Cluster::start().await?;
     let plugin = Plugin::start(binary, &cluster, None).await?;
     plugin.process.ready().await?;
-    tokio::time::sleep(REST).await;
-    let idle = plugin.resident()?;
+    let idle = plugin.settled().await?;
     println!("  idle: {idle:.1} MB");
     let start = Instant::now();
     for number in 0..IN_FLIGHT {
         plugin.begin(&cluster, Pipeline(number)).await?;
     }
     plugin.quiet(&cluster).await?;
-    plugin.peak();
-    tokio::time::sleep(REST).await;
+    println!("  peak on the way there: {:.0} MB", plugin.peak());
     let mut rows = vec![row(
         format!("{IN_FLIGHT} pipelines in flight"),
-        plugin.peak(),
+        plugin.settled().await?,
         256.0,
         "MB",
     )];
@@ -84,7 +80,7 @@ pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
         plugin.keep_up(&cluster, Pipeline(number)).await?;
     }
     plugin.idle().await?;
-    tokio::time::sleep(REST).await;
+    let left = plugin.settled().await? / idle;
     let spans = plugin.spans();
     ensure!(
         spans > 0 && spans.is_multiple_of(IN_FLIGHT + CHURN),
@@ -92,7 +88,6 @@ pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
         IN_FLIGHT + CHURN
     );
     println!("  {} spans a pipeline", spans / (IN_FLIGHT + CHURN));
-    let left = plugin.resident()? / idle;
     rows.push(row("memory when all is over, by idle", left, 1.2, ""));
     Ok(rows)
 }

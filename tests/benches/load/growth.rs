@@ -1,7 +1,6 @@
 //! Memory by the number of pipelines in flight: a line.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -12,20 +11,18 @@ use crate::{Row, row};
 
 const STEP: usize = 2_000;
 const STEPS: usize = 5;
-const REST: Duration = Duration::from_secs(10);
 
 pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let cluster = Cluster::start().await?;
     let plugin = Plugin::start(binary, &cluster, None).await?;
     plugin.process.ready().await?;
-    let mut resident = vec![plugin.resident()?];
+    let mut resident = vec![plugin.settled().await?];
     for step in 0..STEPS {
         for number in step * STEP..(step + 1) * STEP {
             plugin.begin(&cluster, Pipeline(number)).await?;
         }
         plugin.quiet(&cluster).await?;
-        tokio::time::sleep(REST).await;
-        let now = plugin.resident()?;
+        let now = plugin.settled().await?;
         println!("  {:>6} in flight: {now:.0} MB", (step + 1) * STEP);
         resident.push(now);
     }

@@ -1,5 +1,6 @@
 //! The plugin as a process beside a cluster, and what it uses.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +20,10 @@ use crate::objects::Pipeline;
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_millis(100);
+/// Memory has settled once it has changed by less than this share ...
+const SETTLED_WITHIN: f64 = 0.01;
+/// ... for so many seconds: longer than an allocator waits until it gives back what is free.
+const SETTLED_FOR: usize = 15;
 /// Changes that it may lag behind: fewer than the embedded API remembers.
 const LAG: u64 = 20_000;
 
@@ -109,10 +114,14 @@ impl Plugin {
         self.until(|metrics| {
             // The first resource version is that of an empty cluster.
             cluster.server.newest_resource_version() <= seen(metrics) + 1
-                && sum(metrics, "mappings_waiting") == 0
-                && sum(metrics, "patches_waiting") == 0
+                && has_nothing_to_do(metrics)
         })
         .await
+    }
+
+    /// Waits until it maps nothing and patches nothing.
+    pub async fn rests(&self) -> Result<()> {
+        self.until(has_nothing_to_do).await
     }
 
     /// Waits until it has no object left, and all its spans are acknowledged.
@@ -123,15 +132,37 @@ impl Plugin {
         .await
     }
 
+    /// Waits until it neither takes nor gives back memory any more; the megabytes that it keeps.
+    pub async fn settled(&self) -> Result<f64> {
+        let start = Instant::now();
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        let mut last = VecDeque::new();
+        while start.elapsed() < PATIENCE {
+            seconds.tick().await;
+            let now = resident(self.process.id()).map(megabytes)?;
+            last.push_back(now);
+            if last.len() > SETTLED_FOR {
+                last.pop_front();
+                let least = last.iter().copied().fold(f64::INFINITY, f64::min);
+                let most = last.iter().copied().fold(0.0, f64::max);
+                if most - least < most * SETTLED_WITHIN {
+                    return Ok(now);
+                }
+            }
+        }
+        bail!("memory does not settle: {last:?} MB")
+    }
+
     async fn until(&self, done: impl Fn(&str) -> bool) -> Result<()> {
         let start = Instant::now();
+        let mut samples = tokio::time::interval(SAMPLE);
         let mut metrics = String::new();
         while start.elapsed() < PATIENCE {
+            samples.tick().await;
             metrics = self.metrics().await?;
             if done(&metrics) {
                 return Ok(());
             }
-            tokio::time::sleep(SAMPLE).await;
         }
         bail!("not done after {PATIENCE:?}: {metrics}")
     }
@@ -148,11 +179,6 @@ impl Plugin {
         self.spans.load(Ordering::Relaxed)
     }
 
-    /// Megabytes of memory, now.
-    pub fn resident(&self) -> Result<f64> {
-        resident(self.process.id()).map(megabytes)
-    }
-
     /// The most megabytes since this was last asked.
     pub fn peak(&self) -> f64 {
         megabytes(self.peak.swap(0, Ordering::Relaxed))
@@ -161,21 +187,23 @@ impl Plugin {
 
 /// Counts what a receiver receives, and keeps none of it.
 async fn count(receiver: Receiver, spans: Arc<AtomicUsize>) {
+    let mut samples = tokio::time::interval(SAMPLE);
     loop {
+        samples.tick().await;
         let received = receiver.take();
         let scopes = received.iter().flat_map(|resource| &resource.scope_spans);
         spans.fetch_add(
             scopes.map(|scope| scope.spans.len()).sum(),
             Ordering::Relaxed,
         );
-        tokio::time::sleep(SAMPLE).await;
     }
 }
 
 async fn watch(process: u32, peak: Arc<AtomicU64>) {
+    let mut samples = tokio::time::interval(SAMPLE);
     while let Ok(bytes) = resident(process) {
         peak.fetch_max(bytes, Ordering::Relaxed);
-        tokio::time::sleep(SAMPLE).await;
+        samples.tick().await;
     }
 }
 
@@ -190,6 +218,10 @@ fn resident(process: u32) -> Result<u64> {
 #[expect(clippy::cast_precision_loss, reason = "a size in megabytes")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
+}
+
+fn has_nothing_to_do(metrics: &str) -> bool {
+    sum(metrics, "mappings_waiting") == 0 && sum(metrics, "patches_waiting") == 0
 }
 
 /// Changes that its watches have told it.

@@ -16,8 +16,6 @@ const FINISHED: usize = 100_000;
 /// Bytes of one as JSON.
 const SIZE: usize = 5_000;
 const READY: Duration = Duration::from_secs(120);
-/// In which a patch would be sent.
-const AFTERWARDS: Duration = Duration::from_secs(10);
 
 pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let cluster = Cluster::start().await?;
@@ -45,12 +43,12 @@ pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
         let is_ready = |status: u16, _: &str| status == 200;
         plugin.process.readiness_within(READY, is_ready).await?;
         let ready = start.elapsed().as_secs_f64();
-        tokio::time::sleep(AFTERWARDS).await;
+        plugin.rests().await?;
+        let kept = plugin.settled().await?;
         let peak = plugin.peak();
         rows.push(row(format!("{what}, ready"), ready, 15.0, "s"));
         rows.push(row(format!("{what}, peak of memory"), peak, 256.0, "MB"));
-        let kept = plugin.resident()?;
-        println!("  {what}, memory after {AFTERWARDS:?}: {kept:.0} MB");
+        println!("  {what}, memory kept: {kept:.0} MB");
         ensure!(plugin.spans() == 0, "{} spans", plugin.spans());
         let ended = plugin.process.terminate().await?;
         ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);

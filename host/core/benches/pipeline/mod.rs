@@ -62,21 +62,11 @@ fn start() -> Time {
     Time::parse("2026-03-02T09:00:00Z").unwrap_or_default()
 }
 
-fn source(group: &str, version: &str, kind: &str) -> ObjectSource {
-    ObjectSource {
-        group: group.to_owned(),
-        versions: vec![version.to_owned()],
-        kind: kind.to_owned(),
-        label_selector: None,
-        field_selector: None,
-    }
-}
-
 /// Events about one kind are a source of their own, as with the built-in mappers.
 fn events_about(kind: &str) -> ObjectSource {
     ObjectSource {
         field_selector: Some(format!("involvedObject.kind={kind}")),
-        ..source("", "v1", "Event")
+        ..ObjectSource::of("", "v1", "Event")
     }
 }
 
@@ -88,7 +78,7 @@ fn catalog() -> anyhow::Result<Catalog> {
     let watch = |group: &str, version: &str, kind: &str| {
         let fields = LABELS.iter().filter(|_| kind != "Pod");
         Watch {
-            source: Source::Objects(source(group, version, kind)),
+            source: Source::Objects(ObjectSource::of(group, version, kind)),
             fields: ["/spec", "/status"]
                 .iter()
                 .chain(fields)

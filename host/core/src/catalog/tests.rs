@@ -7,19 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::description::{AnnotationValue, Attachment};
 
-fn source(kind: &str) -> ObjectSource {
-    ObjectSource {
-        group: String::new(),
-        versions: vec!["v1".to_owned()],
-        kind: kind.to_owned(),
-        label_selector: None,
-        field_selector: None,
-    }
-}
-
 fn catalog(fields: Vec<String>, of_attached: Vec<String>, relation: Relation) -> Catalog {
     let attachment = Attachment {
-        source: source("Thing"),
+        source: ObjectSource::of("", "v1", "Thing"),
         relation,
         fields: of_attached,
     };
@@ -28,7 +18,7 @@ fn catalog(fields: Vec<String>, of_attached: Vec<String>, relation: Relation) ->
         value: AnnotationValue::Traceparent,
     };
     let watch = Watch {
-        source: Source::Objects(source("Thing")),
+        source: Source::Objects(ObjectSource::of("", "v1", "Thing")),
         fields,
         attachments: vec![attachment],
         annotations: vec![annotation],

@@ -32,9 +32,7 @@ impl Index {
         };
         let is_due = |run: &Run| {
             // There is nothing to wait for where nothing will be exported.
-            let left_alone =
-                matches!(&run.resolution, Resolution::Resolved(place) if place.too_old);
-            let settled = |ended: Time| at_once || left_alone || ended.plus(settle) <= now;
+            let settled = |ended: Time| at_once || run.is_left_alone() || ended.plus(settle) <= now;
             !run.exported && run.ended.is_some_and(settled)
         };
         if !runs.iter().any(is_due) {
@@ -114,7 +112,12 @@ impl Index {
         {
             run.exported = true;
             run.tree = None;
-            self.changed.subject_for_good(uid);
+            if spans.is_empty() {
+                // That it is left alone is no news to anybody.
+                self.changed.subject(uid);
+            } else {
+                self.changed.subject_for_good(uid);
+            }
         }
         if !spans.is_empty() {
             self.counts.spans_exported += spans.len() as u64;
@@ -240,12 +243,17 @@ impl Index {
             .subjects
             .get(uid)
             .is_some_and(|subject| self.own_mark(subject).is_some());
+        let window = self.settings.replay_window;
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let runs: Box<[FinishedRun]> = match &subject.life {
-            Life::Runs(runs) => runs.iter().map(FinishedRun::of).collect(),
-            _ => Box::default(),
+        let (runs, passed_over): (Box<[FinishedRun]>, bool) = match &subject.life {
+            Life::Runs(runs) => (
+                runs.iter().map(FinishedRun::of).collect(),
+                runs.iter()
+                    .all(|run| run.is_left_alone() && run.is_old(window, subject.first_seen)),
+            ),
+            _ => (Box::default(), false),
         };
         if subject.annotated.is_none() && was_annotated {
             // By a process before this one.
@@ -256,6 +264,7 @@ impl Index {
             runs,
             silence,
             latest_attached: subject.attached.latest(),
+            passed_over,
         });
         subject.inputs = Vec::new();
         subject.attached.clear();
@@ -264,7 +273,11 @@ impl Index {
         if silence != Some(Silence::NotOurs) {
             subject.owners = Vec::new();
         }
-        self.changed.subject_for_good(uid);
+        if passed_over {
+            self.changed.subject(uid);
+        } else {
+            self.changed.subject_for_good(uid);
+        }
         if subject.deleted {
             self.schedule.add(
                 now.plus(super::intake::MEMORY),

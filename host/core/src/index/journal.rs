@@ -137,6 +137,9 @@ impl Index {
         changed.is_kept = true;
         changed.is_urgent = true;
         changed.catalog_written = false;
+        for subject in self.subjects.values_mut() {
+            subject.is_kept = false;
+        }
         changed.subjects = self.subjects.keys().cloned().collect();
         changed.events = self.events.keys().cloned().collect();
         changed.lookups = self.lookups.keys().cloned().collect();
@@ -189,13 +192,26 @@ impl Index {
         }
         for uid in subjects {
             let key = Table::Subject.key(&uid);
-            let Some(subject) = self.subjects.get(&uid) else {
+            let Some(subject) = self.subjects.get_mut(&uid) else {
                 changes.push(Change::Remove(key));
                 continue;
             };
-            if matches!(subject.life, Life::Finished(_)) {
-                changes.push(Change::RemoveAll(Table::attached_to(&uid)));
+            let was_kept = std::mem::replace(&mut subject.is_kept, true);
+            if let Life::Finished(finished) = &subject.life {
+                subject.is_kept = !finished.passed_over;
+                if was_kept {
+                    changes.push(Change::RemoveAll(Table::attached_to(&uid)));
+                }
+                if finished.passed_over {
+                    if was_kept {
+                        changes.push(Change::Remove(key));
+                    }
+                    continue;
+                }
             }
+            let Some(subject) = self.subjects.get(&uid) else {
+                continue;
+            };
             let record = self.subject_record(subject);
             changes.push(Change::Put(key, record::write(&record)));
         }

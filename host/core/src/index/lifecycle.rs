@@ -325,9 +325,7 @@ impl Index {
             if let Resolution::Resolved(place) = &mut found.resolution
                 && place.depth <= 1
             {
-                let window = self.settings.replay_window;
-                let old = run.sketch.bounds.end.plus(window) < subject.first_seen;
-                place.too_old |= run.ended_at_first_sight && old;
+                place.too_old |= run.is_old(self.settings.replay_window, subject.first_seen);
                 if self.says_exported(subject, &subject.annotations, place.own.span_id) {
                     place.too_old = true;
                     exported_before.extend(place.event.clone());

@@ -241,6 +241,7 @@ impl Index {
         subject.first_seen = Time::from_nanoseconds(record.first_seen);
         subject.update(object, labels, annotations, &self.samples);
         subject.deleted = record.deleted;
+        subject.is_kept = true;
         match record.life {
             LifeRecord::Live { exported, .. } => {
                 if !exported.is_empty() {
@@ -269,6 +270,8 @@ impl Index {
                     runs,
                     silence: silence.map(Into::into),
                     latest_attached: latest_attached.map(Time::from_nanoseconds),
+                    // There would be no record of it.
+                    passed_over: false,
                 });
                 if subject.deleted {
                     let forget = Deadline::Forget(Uid::clone(&uid));

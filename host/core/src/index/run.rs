@@ -1,6 +1,7 @@
 //! A run of an object, and what the index keeps of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::assemble::Bounds;
 use super::event::error_type;
@@ -27,6 +28,18 @@ pub(super) struct Run {
     pub(super) plain: bool,
     /// While it waits for its parent: the trace of that parent's orphans, which counts on it.
     pub(super) counted: Option<TraceKey>,
+}
+
+impl Run {
+    /// Whether it had ended before the replay window when its object was first seen.
+    pub(super) fn is_old(&self, window: Duration, first_seen: Time) -> bool {
+        self.ended_at_first_sight && self.sketch.bounds.end.plus(window) < first_seen
+    }
+
+    /// Whether it belongs to a trace that is left alone.
+    pub(super) fn is_left_alone(&self) -> bool {
+        matches!(&self.resolution, Resolution::Resolved(place) if place.too_old)
+    }
 }
 
 /// What others need to know of a tree, while it is under way and after it was exported.

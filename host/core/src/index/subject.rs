@@ -51,6 +51,8 @@ pub(super) struct Subject {
     pub(super) waits_for: Box<[super::resolve::Want]>,
     /// The context whose annotation was asked for.
     pub(super) annotated: Option<SpanContext>,
+    /// Whether there is a record of it.
+    pub(super) is_kept: bool,
 }
 
 /// How far the mapping of a subject is.
@@ -96,6 +98,9 @@ pub(super) struct Finished {
     pub(super) silence: Option<Silence>,
     /// When the newest attached object that was exported with it was created.
     pub(super) latest_attached: Option<Time>,
+    /// It had ended too long before it was seen first, whatever becomes of its parents. Whoever is told of it after a restart
+    /// will say the same, so that there need be no record of it: most of what a first start finds is so.
+    pub(super) passed_over: bool,
 }
 
 /// What is remembered of a run.
@@ -157,6 +162,7 @@ impl Subject {
             life: Life::Unknown,
             waits_for: Box::default(),
             annotated: None,
+            is_kept: false,
         }
     }
 
@@ -172,6 +178,7 @@ impl Subject {
         self.life = Life::Unknown;
         self.waits_for = Box::default();
         self.annotated = None;
+        self.is_kept = false;
     }
 
     /// Whether no newer version of the object is known than this.

@@ -83,16 +83,9 @@ mod tests {
     use super::*;
 
     fn catalog() -> Catalog {
-        let source = ObjectSource {
-            group: String::new(),
-            versions: vec!["v1".to_owned()],
-            kind: "Pod".to_owned(),
-            label_selector: None,
-            field_selector: None,
-        };
         let description = Description {
             watches: vec![Watch {
-                source: Source::Objects(source),
+                source: Source::Objects(ObjectSource::of("", "v1", "Pod")),
                 fields: Vec::new(),
                 attachments: Vec::new(),
                 annotations: Vec::new(),

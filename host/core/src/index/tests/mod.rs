@@ -40,18 +40,8 @@ fn at(seconds: u64) -> Time {
 }
 
 fn kind(kind: &str) -> ObjectSource {
-    ObjectSource {
-        group: if kind == "Pod" || kind == "Event" {
-            ""
-        } else {
-            "test"
-        }
-        .to_owned(),
-        versions: vec!["v1".to_owned()],
-        kind: kind.to_owned(),
-        label_selector: None,
-        field_selector: None,
-    }
+    let is_core = kind == "Pod" || kind == "Event";
+    ObjectSource::of(if is_core { "" } else { "test" }, "v1", kind)
 }
 
 fn catalog() -> Catalog {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::index::Change;
+use crate::index::record::Table;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -181,4 +182,49 @@ fn nothing_is_given_up_before_the_lists_are_complete() {
     go_on(&mut world);
     world.pass(MINUTE);
     assert_eq!(world.span("pod").parent, Some(SpanId::of("job", "", "")));
+}
+
+#[test]
+fn of_what_had_ended_long_before_there_is_no_record() {
+    let mut world = kept();
+    world.now = at(7200);
+    let job = object("Job", "job", None, json!({"guid": "g", "end": 9}));
+    // Its parent is not known yet, so that it is kept for as long.
+    world.apply(&pod("pod", Some(9)));
+    let subjects = |world: &mut World| {
+        let changes = world.index.changes();
+        let keys = changes.into_iter().filter_map(|change| match change {
+            Change::Put(key, _) => Some((true, key)),
+            Change::Remove(key) => Some((false, key)),
+            _ => None,
+        });
+        keys.filter(|(_, key)| key.first() == Some(&(Table::Subject as u8)))
+            .map(|(is_there, _)| is_there)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(&mut world), [true]);
+    world.apply(&job);
+    assert_eq!(world.index.counts().too_old, 2);
+    assert!(!world.index.must_be_kept());
+    assert_eq!(subjects(&mut world), [false]);
+    // Whatever becomes of the parent meanwhile.
+    restart(&mut world);
+    go_on(&mut world);
+    world.apply(&pod("pod", Some(9)));
+    world.pass(60 * MINUTE);
+    assert_eq!(world.exported, []);
+}
+
+#[test]
+fn what_ended_within_the_window_is_left_alone_though_its_parent_is_gone() {
+    let mut world = kept();
+    world.now = at(7200);
+    world.apply(&object("Job", "job", None, json!({"guid": "g", "end": 9})));
+    world.apply(&pod("pod", Some(7000)));
+    assert_eq!(world.index.counts().too_old, 2);
+    restart(&mut world);
+    go_on(&mut world);
+    world.apply(&pod("pod", Some(7000)));
+    world.pass(60 * MINUTE);
+    assert_eq!(world.exported, []);
 }
