@@ -3,6 +3,7 @@
 //! traces between versions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -104,13 +105,13 @@ fn digit(character: u8) -> Option<u8> {
 ///
 /// Repositories are `owner/name` in lower case. No part but the last can contain a colon.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TraceKey(String);
+pub struct TraceKey(Arc<str>);
 
 impl TraceKey {
     /// The trace of a git event.
     #[must_use]
     pub fn event(key: &EventKey) -> Self {
-        Self(match key {
+        let text = match key {
             EventKey::Delivery { repository, guid } => {
                 format!("delivery:{}:{guid}", repository.to_lowercase())
             }
@@ -124,19 +125,20 @@ impl TraceKey {
                 number,
                 revision,
             } => format!("change:{}:{number}:{revision}", repository.to_lowercase()),
-        })
+        };
+        Self(text.into())
     }
 
     /// The key of this text, as [`Self::as_str`] gave it.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 
     /// The trace of an object that starts one of its own.
     #[must_use]
     pub fn object(uid: &str) -> Self {
-        Self(format!("object:{uid}"))
+        Self(format!("object:{uid}").into())
     }
 
     /// The trace of a pull request.
@@ -147,16 +149,14 @@ impl TraceKey {
             repository,
             number,
         } = pull_request;
-        Self(format!(
-            "pull-request:{provider}:{}:{number}",
-            repository.to_lowercase()
-        ))
+        let repository = repository.to_lowercase();
+        Self(format!("pull-request:{provider}:{repository}:{number}").into())
     }
 
     /// The trace of an object that is known by name alone.
     #[must_use]
     pub fn missing(group: &str, kind: &str, namespace: &str, name: &str) -> Self {
-        Self(format!("missing:{group}:{kind}:{namespace}:{name}"))
+        Self(format!("missing:{group}:{kind}:{namespace}:{name}").into())
     }
 
     /// The text of the key.

@@ -14,7 +14,7 @@ const STEPS: usize = 5;
 
 pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let cluster = Cluster::start().await?;
-    let plugin = Plugin::start(binary, &cluster, None).await?;
+    let plugin = Plugin::start(binary, &cluster, None, &[]).await?;
     plugin.process.ready().await?;
     let mut resident = vec![plugin.settled().await?];
     for step in 0..STEPS {

@@ -40,7 +40,12 @@ pub struct Plugin {
 
 impl Plugin {
     /// Starts it; `state` is its state directory, else one of its own. Not ready yet.
-    pub async fn start(binary: &Path, cluster: &Cluster, state: Option<&Path>) -> Result<Self> {
+    pub async fn start(
+        binary: &Path,
+        cluster: &Cluster,
+        state: Option<&Path>,
+        options: &[&str],
+    ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let kubeconfig = directory.path().join("kubeconfig");
         let url = cluster.server.url();
@@ -55,12 +60,13 @@ impl Plugin {
         let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
         let endpoint = receiver.grpc_endpoint();
         let own = directory.path().join("state");
+        let arguments = [&["--all-namespaces"], options].concat();
         let process = Process::start_from(
             state.unwrap_or(&own),
             binary,
             &kubeconfig,
             &endpoint,
-            &["--all-namespaces"],
+            &arguments,
         )
         .await?;
         let (spans, peak) = (Arc::default(), Arc::default());

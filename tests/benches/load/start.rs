@@ -39,7 +39,7 @@ pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for what in ["first start", "second start"] {
         let start = Instant::now();
-        let plugin = Plugin::start(binary, &cluster, Some(state.path())).await?;
+        let plugin = Plugin::start(binary, &cluster, Some(state.path()), &[]).await?;
         let is_ready = |status: u16, _: &str| status == 200;
         plugin.process.readiness_within(READY, is_ready).await?;
         let ready = start.elapsed().as_secs_f64();

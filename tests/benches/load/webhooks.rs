@@ -18,7 +18,7 @@ const SECONDS: u32 = 20;
 
 pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let cluster = Cluster::start().await?;
-    let plugin = Arc::new(Plugin::start(binary, &cluster, None).await?);
+    let plugin = Arc::new(Plugin::start(binary, &cluster, None, &[]).await?);
     plugin.process.ready().await?;
     let start = Instant::now();
     let mut posts = JoinSet::new();

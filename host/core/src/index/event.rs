@@ -30,7 +30,7 @@ const ERROR_TYPE: &str = "error.type";
 const UNKNOWN_ERROR: &str = "_OTHER";
 
 /// An exported event is remembered so long, so that a late job does not export its root again.
-pub(super) const MEMORY: Duration = Duration::from_secs(24 * 3600);
+const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// A git event.
 #[derive(Debug, Default)]
@@ -197,8 +197,7 @@ impl Index {
                 self.changed.webhook_unused(number);
             }
             self.changed.event(key);
-            self.schedule
-                .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+            self.forget_event_later(now, key);
         }
     }
 
@@ -240,6 +239,7 @@ impl Index {
         event.settled_from = event.settled_from.max(Some(observed));
         if event.exported {
             self.mark_exported(uid);
+            self.forget_jobs_later(key);
         } else if event.is_over() {
             let from = event.settled_from.unwrap_or(observed);
             self.schedule.add(
@@ -283,8 +283,7 @@ impl Index {
         }
         self.counts.spans_exported += spans.len() as u64;
         self.effects.push(Effect::Export(spans));
-        self.schedule
-            .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+        self.forget_event_later(now, key);
     }
 
     /// All events whose jobs have ended, without waiting for their settle windows.
@@ -315,9 +314,29 @@ impl Index {
         }
     }
 
+    pub(super) fn forget_event_later(&mut self, now: Time, key: &TraceKey) {
+        self.schedule
+            .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+        self.forget_jobs_later(key);
+    }
+
+    /// Of an event that is remembered for a day its jobs are not: they are the larger part of it.
+    fn forget_jobs_later(&mut self, key: &TraceKey) {
+        let at = self.now.plus(self.settings.orphan_deadline);
+        self.schedule.add(at, Deadline::ForgetJobs(key.clone()));
+    }
+
+    /// The jobs of an exported event that are exported too need not be remembered.
+    pub(super) fn forget_jobs_due(&mut self, key: &TraceKey) {
+        if let Some(event) = self.events.get_mut(key).filter(|event| event.exported) {
+            event.jobs.retain(|_, job| job.end.is_none());
+        }
+    }
+
     /// An exported event need not be remembered, unless jobs of it are still under way.
     pub(super) fn forget_event_due(&mut self, now: Time, key: &TraceKey) {
-        let over = self.events.get(key).is_some_and(Event::is_over);
+        let event = self.events.get(key);
+        let over = event.is_some_and(|event| event.under_way == 0);
         if over {
             self.events.remove(key);
             self.changed.event(key);

@@ -9,7 +9,6 @@ use super::effect::Effect;
 use super::event::Job;
 use super::resolve::{Place, Resolution, Want};
 use super::run::{Run, run_at};
-use super::schedule::Deadline;
 use super::subject::{Finished, FinishedRun, Life, Silence, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
@@ -279,10 +278,7 @@ impl Index {
             self.changed.subject_for_good(uid);
         }
         if subject.deleted {
-            self.schedule.add(
-                now.plus(super::intake::MEMORY),
-                Deadline::Forget(Uid::clone(uid)),
-            );
+            self.forget_later(now, uid);
         }
         self.note_mapped(uid);
     }

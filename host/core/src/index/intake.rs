@@ -23,9 +23,6 @@ use crate::time::Time;
 /// Attached objects that wait for their subjects, in all.
 const UNCLAIMED_LIMIT: usize = 50_000;
 
-/// An exported object that is gone is remembered so long: a watch that is resumed may tell of its end again.
-pub(super) const MEMORY: Duration = Duration::from_secs(600);
-
 /// The owners of an object that no mapper watches are looked up again after this time.
 pub(super) const LOOKUP_MEMORY: Duration = Duration::from_secs(3600);
 
@@ -78,8 +75,7 @@ impl Index {
             if deleted && !subject.deleted {
                 subject.deleted = true;
                 self.changed.subject(&uid);
-                self.schedule
-                    .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(&uid)));
+                self.forget_later(now, &uid);
             } else if !deleted {
                 self.mark_again(&uid, &annotations);
             }
@@ -155,7 +151,7 @@ impl Index {
             self.changed.subject(&uid);
             if matches!(subject.life, Life::Finished(_)) {
                 subject.deleted = true;
-                self.schedule.add(now.plus(MEMORY), Deadline::Forget(uid));
+                self.forget_later(now, &uid);
             } else {
                 subject.set_deleted(true);
                 self.map_soon(now, &uid);
@@ -341,6 +337,13 @@ impl Index {
         self.release(now, uid);
     }
 
+    /// An exported object that is gone is remembered for as long as others wait for their parents: it may be that of one that
+    /// is told of late, and a watch that is resumed may tell of its end again.
+    pub(super) fn forget_later(&mut self, now: Time, uid: &Uid) {
+        let at = now.plus(self.settings.orphan_deadline);
+        self.schedule.add(at, Deadline::Forget(Uid::clone(uid)));
+    }
+
     /// An exported object that is gone need not be remembered.
     pub(super) fn forget_due(&mut self, now: Time, uid: &Uid) {
         let finished = self
@@ -350,8 +353,7 @@ impl Index {
         let want = Want::Uid(Uid::clone(uid));
         if finished && self.names.waiting_for(&want).next().is_some() {
             // What hangs from it would not find its parent any more.
-            self.schedule
-                .add(now.plus(MEMORY), Deadline::Forget(Uid::clone(uid)));
+            self.forget_later(now, uid);
         } else if finished {
             self.drop_names(uid);
             if let Some(subject) = self.subjects.remove(uid) {

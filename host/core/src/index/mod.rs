@@ -259,6 +259,7 @@ impl Index {
                 Deadline::Unclaimed(name) => self.unclaimed_due(&name),
                 Deadline::Forget(uid) => self.forget_due(now, &uid),
                 Deadline::ForgetEvent(key) => self.forget_event_due(now, &key),
+                Deadline::ForgetJobs(key) => self.forget_jobs_due(&key),
                 Deadline::ForgetLookup(uid) => {
                     self.lookups.remove(&uid);
                     self.changed.lookup(&uid);

@@ -11,8 +11,7 @@ use super::Index;
 use super::assemble::Bounds;
 use super::attached::{AttachedObject, Version};
 use super::effect::Effect;
-use super::event::{Event, MEMORY as EVENT_MEMORY};
-use super::intake::MEMORY;
+use super::event::Event;
 use super::record::{
     self, AttachedRecord, CatalogRecord, EventRecord, LifeRecord, LookupRecord, SubjectRecord,
     Table, WatchNumber,
@@ -175,18 +174,12 @@ impl Index {
         let jobs = record.jobs.into_iter();
         let jobs = jobs.map(|(uid, run, job)| ((uid, run), job.into()));
         let event = Event::restored(exported, jobs.collect(), now);
-        self.schedule.add(
-            now.plus(if exported {
-                EVENT_MEMORY
-            } else {
-                self.settings.settle
-            }),
-            if exported {
-                Deadline::ForgetEvent(key.clone())
-            } else {
-                Deadline::Event(key.clone())
-            },
-        );
+        if exported {
+            self.forget_event_later(now, &key);
+        } else {
+            let at = now.plus(self.settings.settle);
+            self.schedule.add(at, Deadline::Event(key.clone()));
+        }
         self.events.insert(key, event);
     }
 
@@ -274,8 +267,7 @@ impl Index {
                     passed_over: false,
                 });
                 if subject.deleted {
-                    let forget = Deadline::Forget(Uid::clone(&uid));
-                    self.schedule.add(now.plus(MEMORY), forget);
+                    self.forget_later(now, &uid);
                 }
             }
         }

@@ -30,6 +30,8 @@ pub(super) enum Deadline {
     ForgetEvent(TraceKey),
     /// A look-up need not be remembered.
     ForgetLookup(Uid),
+    /// The jobs of an exported event need not be remembered.
+    ForgetJobs(TraceKey),
 }
 
 /// Deadlines in order of time.

@@ -316,6 +316,23 @@ fn a_foreign_context_takes_a_job_into_its_trace_and_a_copied_one_makes_a_link() 
 }
 
 #[test]
+fn an_exported_event_is_remembered_for_a_day_and_its_jobs_are_not() {
+    let mut world = World::new();
+    world.webhook("g");
+    world.apply(&job("job", "g", Some(5)));
+    // Long after what is remembered of the jobs.
+    world.pass(20 * 60 * MINUTE);
+    for (uid, end) in [("late", 20 * 3600), ("later", 21 * 3600)] {
+        world.apply(&job(uid, "g", Some(end)));
+        world.pass(60 * MINUTE);
+        assert_eq!(world.span(uid).parent, Some(world.root("g").span_id));
+    }
+    assert_eq!(world.index.counts().late_jobs, 2);
+    let roots = world.exported.iter().filter(|span| span.parent.is_none());
+    assert_eq!(roots.count(), 1);
+}
+
+#[test]
 fn a_job_after_its_root_hangs_from_it_and_is_counted() {
     let mut world = World::new();
     world.webhook("g");
