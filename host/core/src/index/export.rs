@@ -146,7 +146,11 @@ impl Index {
             marks.push(Attribute::new(marks::SKEW, seconds));
         }
         if tree.main.end.is_none() {
-            let why = if subject.deleted { "deleted" } else { "latest" };
+            let why = match subject.deleted {
+                true if self.is_let_go(subject) => "unwatched",
+                true => "deleted",
+                false => "latest",
+            };
             marks.push(Attribute::new(marks::END, why));
         }
         let omitted = subject.mapping.watch.map(|watch| subject.omitted(watch));
@@ -168,7 +172,7 @@ impl Index {
         let scope = subject
             .mapping
             .watch
-            .and_then(|watch| self.catalog.scope(watch));
+            .and_then(|watch| self.catalog_of(watch).scope(watch));
         assemble::spans(Assembly {
             uid: &subject.key,
             tree,
@@ -236,6 +240,8 @@ impl Index {
     pub(super) fn finish(&mut self, now: Time, uid: &Uid, silence: Option<Silence>) {
         self.set_waits(uid, BTreeSet::new());
         self.pending.remove(uid);
+        self.awaiting.remove(uid);
+        let memory = self.memory_of(uid);
         let was_annotated = self
             .subjects
             .get(uid)
@@ -266,10 +272,8 @@ impl Index {
         }
         self.changed.subject_for_good(uid);
         if subject.deleted {
-            self.schedule.add(
-                now.plus(super::intake::MEMORY),
-                Deadline::Forget(Uid::clone(uid)),
-            );
+            self.schedule
+                .add(now.plus(memory), Deadline::Forget(Uid::clone(uid)));
         }
         self.note_mapped(uid);
     }

@@ -30,6 +30,10 @@ pub(super) enum Deadline {
     ForgetEvent(TraceKey),
     /// A look-up need not be remembered.
     ForgetLookup(Uid),
+    /// Whoever took over from the mapper of an object has not seen it.
+    LetGo(Uid),
+    /// Mappers that were replaced may not be needed any more.
+    Replaced,
 }
 
 /// Deadlines in order of time.

@@ -86,6 +86,7 @@ impl Index {
             self.drop_runs(now, uid, &runs);
         }
         self.pending.remove(uid);
+        self.awaiting.remove(uid);
         let key = identity(&subject.reference);
         for known in self.by_source.values_mut() {
             if known.remove(uid) {
