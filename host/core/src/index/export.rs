@@ -1,5 +1,6 @@
 //! The end of an object's way: its spans leave, and only what its children need stays.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -145,12 +146,20 @@ impl Index {
             let seconds = AttributeValue::Number(seconds);
             marks.push(Attribute::new(marks::SKEW, seconds));
         }
-        if tree.main.end.is_none() {
+        let mut tree = Cow::Borrowed(tree);
+        let is_mark = |attribute: &Attribute| attribute.key == marks::END;
+        let is_unwatched = self.unwatched.contains(&subject.key);
+        if tree.main.end.is_none() || is_unwatched && tree.main.attributes.iter().any(is_mark) {
             let why = match subject.deleted {
-                true if self.is_let_go(subject) => "unwatched",
+                true if is_unwatched => "unwatched",
                 true => "deleted",
                 false => "latest",
             };
+            if is_unwatched {
+                // Its mapper can only think that the object was deleted.
+                let attributes = &mut tree.to_mut().main.attributes;
+                attributes.retain(|attribute| !is_mark(attribute));
+            }
             marks.push(Attribute::new(marks::END, why));
         }
         let omitted = subject.mapping.watch.map(|watch| subject.omitted(watch));
@@ -175,7 +184,7 @@ impl Index {
             .and_then(|watch| self.catalog_of(watch).scope(watch));
         assemble::spans(Assembly {
             uid: &subject.key,
-            tree,
+            tree: &tree,
             own: place.own,
             parent: place.parent,
             scope: &scope.cloned().unwrap_or_else(assemble::host_scope),

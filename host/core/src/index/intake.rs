@@ -121,6 +121,7 @@ impl Index {
         let catalog = &self.catalog;
         let mut changed = subject.update(object, labels, annotations, catalog, &self.samples);
         if is_back || (deleted && !subject.deleted) {
+            self.unwatched.remove(&uid);
             subject.set_deleted(deleted);
             self.changed.subject_for_good(&uid);
             changed = true;

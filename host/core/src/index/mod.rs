@@ -123,6 +123,8 @@ pub struct Index {
     older: Vec<Arc<Catalog>>,
     /// Objects that are not mapped until they are seen as their mappers want them now.
     awaiting: HashMap<Uid, Awaiting>,
+    /// Objects that are there, but that no mapper watches any more; until they are finished.
+    unwatched: BTreeSet<Uid>,
     settings: Settings,
     now: Time,
     subjects: HashMap<Uid, Box<Subject>>,
@@ -164,6 +166,7 @@ impl Index {
             catalog,
             older: Vec::new(),
             awaiting: HashMap::new(),
+            unwatched: BTreeSet::new(),
             settings,
             now: Time::EPOCH,
             subjects: HashMap::new(),

@@ -196,6 +196,7 @@ impl Index {
             return;
         }
         subject.set_deleted(true);
+        self.unwatched.insert(Uid::clone(uid));
         self.changed.subject_for_good(uid);
         self.note_mapped(uid);
         self.to_map.push(Uid::clone(uid));
@@ -248,17 +249,10 @@ impl Index {
         older.unwrap_or(&self.catalog)
     }
 
-    /// Whether the mapper of an object is of no catalog in use.
-    pub(super) fn is_let_go(&self, subject: &Subject) -> bool {
-        let watch = subject.mapping.watch;
-        watch.is_some_and(|watch| !self.catalog.knows(watch))
-    }
-
-    /// How long an exported object that is gone is remembered. One that is there, though nobody watches it, may be watched
-    /// again.
-    pub(super) fn memory_of(&self, uid: &Uid) -> Duration {
-        let subject = self.subjects.get(uid);
-        if subject.is_some_and(|subject| self.is_let_go(subject)) {
+    /// How long an object that is exported and gone is remembered. One that is there, though nobody watches it, may be
+    /// watched again.
+    pub(super) fn memory_of(&mut self, uid: &Uid) -> Duration {
+        if self.unwatched.remove(uid) {
             MEMORY.max(self.settings.replay_window)
         } else {
             MEMORY

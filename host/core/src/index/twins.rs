@@ -87,6 +87,7 @@ impl Index {
         }
         self.pending.remove(uid);
         self.awaiting.remove(uid);
+        self.unwatched.remove(uid);
         let key = identity(&subject.reference);
         for known in self.by_source.values_mut() {
             if known.remove(uid) {

@@ -187,6 +187,7 @@ fn who_is_named_first_is_asked_first() {
     world.replace(&[third, first], &[]);
     assert_eq!(world.asked(), None);
     world.apply(&job(None));
+    world.pass(Duration::from_secs(2));
     assert_eq!(world.asked(), Some("third"));
 }
 
