@@ -126,6 +126,10 @@ impl Index {
             self.changed.subject_for_good(&uid);
             changed = true;
         }
+        if changed {
+            // The same version may be seen in another way.
+            self.changed.subject(&uid);
+        }
         changed |= self.seen_by_successors(&uid, &seen_by);
         if is_new || relabelled {
             waiting.extend(self.note_names(&uid));

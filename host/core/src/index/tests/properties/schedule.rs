@@ -513,6 +513,8 @@ impl Player<'_, '_> {
 
     /// A new index goes on where the one before was when it was last kept.
     fn restore(&mut self) {
+        // It may be kept before it knows of these again.
+        let told = std::mem::take(&mut self.kept.told);
         self.index.stand_still(self.now);
         let rows = std::mem::take(&mut self.kept.rows);
         let restored = self.index.restore(self.now, &mut |table, each| {
@@ -527,7 +529,7 @@ impl Player<'_, '_> {
             self.observe(fact);
         }
         self.resume();
-        for item in std::mem::take(&mut self.kept.told) {
+        for item in told {
             // The webhooks are kept already.
             if !matches!(item, Item::Webhook(_)) {
                 self.tell(item);
