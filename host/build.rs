@@ -13,7 +13,7 @@ use std::{env, fs, io};
 const MAPPERS: [&str; 4] = ["lighthouse", "tekton", "kubernetes", "jenkins-x"];
 
 /// Guests that tests and benches load as anyone's component: not compiled ahead of time, in no executable.
-const FOR_TESTS: [&str; 2] = ["hostile", "twelve-fields"];
+const FOR_TESTS: [&str; 3] = ["hostile", "twelve-fields", "argo-workflow"];
 
 #[derive(Debug)]
 enum BuildError {

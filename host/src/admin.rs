@@ -1,4 +1,4 @@
-//! What is served on the second port: metrics, and health with reasons.
+//! What is served on the second port: metrics, health with reasons, and the state of the mappers.
 
 use std::sync::Arc;
 
@@ -10,11 +10,21 @@ use serde_json::{Value, json};
 
 use crate::health::Watches;
 use crate::leader::{Role, Standing};
-use crate::metrics::{CONTENT_TYPE, Exposition};
+use crate::mappers::Report;
+use crate::metrics::{CONTENT_TYPE, Exposition, Metrics};
 
-/// `/metrics`, `/healthz` and `/readyz`.
-pub fn router(exposition: Exposition, watches: Watches, standing: Standing) -> Router {
+/// `/metrics`, `/healthz`, `/readyz` and `/api/mappers`.
+pub fn router(
+    exposition: Exposition,
+    counted: &Metrics,
+    watches: Watches,
+    standing: Standing,
+    mappers: Report,
+) -> Router {
     let exposition = Arc::new(exposition);
+    let counted = counted.clone();
+    let watched = watches.clone();
+    let mappers = move || std::future::ready(Json(mappers.to_json(&counted, &watched)));
     let metrics = move || std::future::ready(metrics(&exposition));
     let readiness = move || {
         let (ready, report) = report(&watches, &standing.role());
@@ -29,6 +39,7 @@ pub fn router(exposition: Exposition, watches: Watches, standing: Standing) -> R
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(readiness))
+        .route("/api/mappers", get(mappers))
 }
 
 /// One of several replicas is ready as soon as it takes webhooks, whoever leads: what it takes is kept.

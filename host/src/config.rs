@@ -161,6 +161,12 @@ pub struct Options {
     )]
     pub patches_per_second: u32,
 
+    /// Directory of mappers, such as a mounted ConfigMap: every NAME.wasm in it is the mapper NAME, in place of the built-in
+    /// one of that name if there is one. May be given several times; of two mappers that claim an object the one of the
+    /// directory named first has it. What changes there is loaded at once
+    #[arg(long, value_name = "DIRECTORY")]
+    pub mappers: Vec<PathBuf>,
+
     /// What is kept on disk.
     #[command(flatten)]
     pub state: StateOptions,

@@ -101,6 +101,48 @@ impl Watches {
         self.ready.send_replace(ready);
     }
 
+    /// Adds watches that have not listed yet, or that list anew, while others are at work. What was ready stays so.
+    pub fn add(&self, names: impl IntoIterator<Item = (WatchName, String)>) {
+        let added = names.into_iter().map(|(name, kind)| {
+            let entry = Entry {
+                kind,
+                state: State::Starting,
+                settled: false,
+            };
+            (name, entry)
+        });
+        self.entries().extend(added);
+    }
+
+    /// Forgets the watches of a source.
+    pub fn remove(&self, source: SourceId) {
+        let mut entries = self.entries();
+        entries.retain(|name, _| name.source != source);
+        let ready = entries.values().all(|entry| entry.settled);
+        drop(entries);
+        self.settled.send_modify(|times| *times += 1);
+        if ready {
+            self.ready
+                .send_if_modified(|known| !std::mem::replace(known, true));
+        }
+    }
+
+    /// How the watches of a source are doing, by namespace.
+    #[must_use]
+    pub fn of(&self, source: SourceId) -> Vec<Value> {
+        let entries = self.entries();
+        let entries = entries.iter().filter(|(name, _)| name.source == source);
+        entries
+            .map(|(name, entry)| {
+                json!({
+                    "namespace": name.namespace,
+                    "state": entry.state.name(),
+                    "detail": entry.state.detail(),
+                })
+            })
+            .collect()
+    }
+
     /// Notes how a watch is doing. Whether that is news: another state, or another reason.
     pub fn set(&self, name: &WatchName, state: State) -> bool {
         let mut entries = self.entries();

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod embedded;
 pub mod export;
+pub mod generation;
 pub mod health;
 pub mod journal;
 pub mod kinds;

@@ -1,5 +1,12 @@
-//! The mappers in use: the built-in ones.
+//! The mappers in use: the built-in ones, and those of directories.
 
+mod directory;
+mod library;
+mod reload;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -8,6 +15,11 @@ use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::{MapRequest, MappingFailure};
 use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_engine::{Code, Engine, Limits, Mapper};
+
+pub use self::library::Library;
+pub use self::reload::{Settings, watch};
+pub use self::report::Report;
+use crate::clock::Clock;
 
 macro_rules! built_in {
     ($($name:literal),*) => {
@@ -53,6 +65,8 @@ pub struct Mappers {
     pub catalog: Arc<Catalog>,
     /// The mappers, in the order of the catalog.
     pub mappers: Vec<Arc<Mapper>>,
+    /// Their places by their numbers in the catalog.
+    places: BTreeMap<u32, usize>,
 }
 
 impl Mappers {
@@ -65,15 +79,41 @@ impl Mappers {
         Self::new(builtin(&engine)?)
     }
 
+    /// The mappers of these directories, those of the first to be asked first, and the built-in ones.
+    ///
+    /// # Errors
+    /// If this machine cannot run WebAssembly, or anything in a directory cannot be used.
+    pub fn strictly(directories: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let library = Library::open(directories, Clock::system())?;
+        match library.report().troubles().as_slice() {
+            [] => Ok(library.mappers().clone()),
+            troubles => anyhow::bail!("{}", troubles.join("; ")),
+        }
+    }
+
     /// These mappers, the first to be asked first.
     ///
     /// # Errors
     /// If two have one name.
     pub fn new(mappers: Vec<Mapper>) -> anyhow::Result<Self> {
-        let described = |mapper: &Mapper| (mapper.name().to_owned(), mapper.description().clone());
+        let mappers = mappers.into_iter().map(Arc::new).collect();
+        Self::after(&Catalog::default(), mappers)
+    }
+
+    /// These mappers in place of those of another catalog.
+    fn after(before: &Catalog, mappers: Vec<Arc<Mapper>>) -> anyhow::Result<Self> {
+        let described = mappers
+            .iter()
+            .map(|mapper| (mapper.name().to_owned(), mapper.description().clone()));
+        let catalog = Catalog::after(before, described)?;
+        let places = mappers.iter().enumerate().filter_map(|(place, mapper)| {
+            let watch = catalog.watches_of(mapper.name()).next()?;
+            Some((watch.mapper, place))
+        });
         Ok(Self {
-            catalog: Arc::new(Catalog::new(mappers.iter().map(described))?),
-            mappers: mappers.into_iter().map(Arc::new).collect(),
+            places: places.collect(),
+            catalog: Arc::new(catalog),
+            mappers,
         })
     }
 
@@ -82,8 +122,8 @@ impl Mappers {
     /// # Errors
     /// If the mapper gives nothing.
     pub fn map(&self, request: &MapRequest) -> Result<Outcome, MappingFailure> {
-        let place = usize::try_from(request.ticket.watch.mapper).ok();
-        let mapper = place.and_then(|place| self.mappers.get(place));
+        let place = self.places.get(&request.ticket.watch.mapper);
+        let mapper = place.and_then(|place| self.mappers.get(*place));
         let mapper = mapper.ok_or_else(|| MappingFailure {
             message: format!("there is no mapper {}", request.ticket.watch.mapper),
         })?;

@@ -10,8 +10,10 @@ use std::time::Instant;
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::{Fact, MapRequest, MappingFailure};
 use lighthouse_telemetry_core::mapping::Outcome;
+use lighthouse_telemetry_core::span::Scope;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::generation::Generation;
 use crate::metrics::Metrics;
 
 /// Threads. Two keep up with several thousand objects a second, and one slow mapper does not stop the others.
@@ -20,18 +22,33 @@ const THREADS: usize = 2;
 /// Takes what is to be mapped. The threads end when it is dropped.
 #[derive(Debug)]
 pub struct Mapping {
-    requests: Sender<MapRequest>,
+    /// The generation in use comes last; those before are asked for watches of which it knows nothing.
+    generations: Vec<Generation>,
+    requests: Sender<Asked>,
+    reported: Reported,
+}
+
+/// Mappers whose failure was logged.
+type Reported = Arc<Mutex<BTreeSet<String>>>;
+
+/// What is to be mapped, and by whom.
+struct Asked {
+    request: MapRequest,
+    by: Generation,
+}
+
+impl Asked {
+    fn scope(&self) -> Option<&Arc<Scope>> {
+        self.by.catalog.scope(self.request.ticket.watch)
+    }
 }
 
 /// What a thread needs.
-struct Worker<F> {
-    catalog: Arc<Catalog>,
-    map: F,
+struct Worker {
     results: UnboundedSender<Fact>,
     metrics: Metrics,
-    requests: Mutex<Receiver<MapRequest>>,
-    /// Mappers whose failure was logged.
-    reported: Mutex<BTreeSet<String>>,
+    requests: Mutex<Receiver<Asked>>,
+    reported: Reported,
 }
 
 impl Mapping {
@@ -39,23 +56,18 @@ impl Mapping {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start<F>(
-        catalog: Arc<Catalog>,
-        map: F,
+    pub fn start(
+        generation: Generation,
         results: UnboundedSender<Fact>,
         metrics: Metrics,
-    ) -> std::io::Result<Self>
-    where
-        F: Fn(&MapRequest) -> Result<Outcome, MappingFailure> + Send + Sync + 'static,
-    {
+    ) -> std::io::Result<Self> {
         let (requests, receiver) = channel();
+        let reported = Reported::default();
         let worker = Arc::new(Worker {
-            catalog,
-            map,
             results,
             metrics,
             requests: Mutex::new(receiver),
-            reported: Mutex::default(),
+            reported: Arc::clone(&reported),
         });
         for number in 1..=THREADS {
             let worker = Arc::clone(&worker);
@@ -63,20 +75,57 @@ impl Mapping {
                 .name(format!("mapping-{number}"))
                 .spawn(move || worker.work())?;
         }
-        Ok(Self { requests })
+        Ok(Self {
+            generations: vec![generation],
+            requests,
+            reported,
+        })
     }
 
     /// Queues a request. Never waits.
     pub fn push(&self, request: MapRequest) {
+        let mut generations = self.generations.iter().rev();
+        let watch = request.ticket.watch;
+        let by = generations.find(|generation| generation.catalog.knows(watch));
+        // The index asks nobody else; should it do so all the same, it gets an answer.
+        let Some(by) = by.or(self.generations.last()).cloned() else {
+            return;
+        };
         // The threads hold the receiver as long as this sender lives.
-        let _ = self.requests.send(request);
+        let _ = self.requests.send(Asked { request, by });
+    }
+
+    /// From now on this generation is asked, and the ones before it for watches of which it knows nothing. What was queued is
+    /// answered by the one that it was queued for.
+    pub fn replace(&mut self, generation: Generation) {
+        if let Some(before) = self.generations.last() {
+            let changed = generation.changed(before);
+            let reported = self.reported.lock();
+            reported
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|mapper| !changed.contains(mapper));
+        }
+        self.generations.push(generation);
+    }
+
+    /// Forgets all generations but the one in use and those of these catalogs.
+    pub fn keep(&mut self, older: &[Arc<Catalog>]) {
+        let newest = self.generations.pop();
+        self.generations.retain(|generation| {
+            let is_of = |catalog: &Arc<Catalog>| Arc::ptr_eq(catalog, &generation.catalog);
+            older.iter().any(is_of)
+        });
+        self.generations.extend(newest);
+    }
+
+    /// How many generations there are.
+    #[must_use]
+    pub fn generations(&self) -> usize {
+        self.generations.len()
     }
 }
 
-impl<F> Worker<F>
-where
-    F: Fn(&MapRequest) -> Result<Outcome, MappingFailure>,
-{
+impl Worker {
     fn work(&self) {
         loop {
             // Whoever has the lock waits for the next request; the others wait for the lock.
@@ -85,19 +134,19 @@ where
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .recv();
-            let Ok(request) = next else { return };
+            let Ok(asked) = next else { return };
             let start = Instant::now();
-            let result = catch_unwind(AssertUnwindSafe(|| (self.map)(&request)));
+            let result = catch_unwind(AssertUnwindSafe(|| asked.by.map(&asked.request)));
             let result = result.unwrap_or_else(|_| {
                 Err(MappingFailure {
                     message: "the host failed while it called the mapper: report this bug"
                         .to_owned(),
                 })
             });
-            self.note(&request, &result, start.elapsed().as_secs_f64());
+            self.note(&asked, &result, start.elapsed().as_secs_f64());
             if self
                 .results
-                .send(Fact::Mapped(request.ticket, result))
+                .send(Fact::Mapped(asked.request.ticket, result))
                 .is_err()
             {
                 return;
@@ -105,14 +154,14 @@ where
         }
     }
 
-    fn note(&self, request: &MapRequest, result: &Result<Outcome, MappingFailure>, seconds: f64) {
+    fn note(&self, asked: &Asked, result: &Result<Outcome, MappingFailure>, seconds: f64) {
         let outcome = match result {
             Ok(Outcome::Spans(_)) => "spans",
             Ok(Outcome::Wait(_)) => "wait",
             Ok(Outcome::NotOurs) => "not-ours",
             Err(_) => "failed",
         };
-        let scope = self.catalog.scope(request.ticket.watch);
+        let scope = asked.scope();
         let mapper = scope.map_or("unknown", |scope| scope.name.as_str());
         self.metrics.mapping(mapper, outcome, seconds);
         if let Err(failure) = result {
@@ -169,8 +218,8 @@ mod tests {
             }),
             _ => panic!("a bug"),
         };
-        let mapping =
-            Mapping::start(Arc::default(), map, results, Metrics::default()).expect("threads");
+        let generation = Generation::of(Arc::default(), map);
+        let mapping = Mapping::start(generation, results, Metrics::default()).expect("threads");
         for number in 1..=4 {
             mapping.push(request(number));
         }

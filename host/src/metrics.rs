@@ -2,6 +2,7 @@
 //!
 //! Labels have few values: kinds, mappers and outcomes; never a name, a namespace or an id.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -20,6 +21,7 @@ use crate::export;
 use crate::health::Watches;
 use crate::journal::{Health, Journal};
 use crate::leader::Standing;
+use crate::mappers::Report;
 use crate::run::Progress;
 
 /// Content type of the exposition: OpenMetrics.
@@ -69,6 +71,30 @@ struct MapperOutcome {
     outcome: &'static str,
 }
 
+/// What came of the calls of a mapper.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Calls {
+    /// How many there were.
+    pub calls: u64,
+    /// Of those, how many failed.
+    pub failures: u64,
+    /// All of them together, in seconds.
+    pub seconds: f64,
+    /// The longest, in seconds.
+    pub longest: f64,
+}
+
+impl Calls {
+    /// How many seconds a call takes; none before the first.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        // Exact for as many calls as can be made in a life.
+        #[expect(clippy::cast_precision_loss, reason = "no more than 2^53 calls")]
+        let calls = self.calls as f64;
+        (self.calls > 0).then(|| self.seconds / calls)
+    }
+}
+
 /// What the rooms count. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -76,6 +102,7 @@ pub struct Metrics {
     watch_events: Family<KindEvent, Counter>,
     mapper_calls: Family<MapperOutcome, Counter>,
     mapper_seconds: Family<Mapper, Histogram>,
+    calls: Arc<Mutex<BTreeMap<String, Calls>>>,
     patches: Family<Outcome, Counter>,
     patches_forbidden: Family<Kind, Gauge>,
     lookups: Family<Outcome, Counter>,
@@ -88,6 +115,7 @@ impl Default for Metrics {
             watch_events: Family::default(),
             mapper_calls: Family::default(),
             mapper_seconds: Family::new_with_constructor(|| Histogram::new(MAPPING_SECONDS)),
+            calls: Arc::default(),
             patches: Family::default(),
             patches_forbidden: Family::default(),
             lookups: Family::default(),
@@ -118,9 +146,23 @@ impl Metrics {
                 mapper: mapper.clone(),
             })
             .observe(seconds);
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = calls.entry(mapper.clone()).or_default();
+        of.calls += 1;
+        of.failures += u64::from(outcome == "failed");
+        of.seconds += seconds;
+        of.longest = of.longest.max(seconds);
+        drop(calls);
         self.mapper_calls
             .get_or_create(&MapperOutcome { mapper, outcome })
             .inc();
+    }
+
+    /// What came of the calls of a mapper, from the start.
+    #[must_use]
+    pub fn calls(&self, mapper: &str) -> Calls {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.get(mapper).copied().unwrap_or_default()
     }
 
     /// A patch was sent, or given up.
@@ -160,6 +202,8 @@ pub struct Readings {
     pub standing: Standing,
     /// Webhooks that the leader has not acknowledged.
     pub webhooks_to_forward: Arc<AtomicU64>,
+    /// The mappers.
+    pub mappers: Report,
 }
 
 /// Everything that is shown.
@@ -332,6 +376,7 @@ impl Collector for Readings {
                 "Webhooks that the leader has not acknowledged yet",
                 self.webhooks_to_forward.load(Ordering::Relaxed),
             ),
+            ("mappers", "Mappers in use", self.mappers.in_use()),
             ("objects", "Objects in the index", index.subjects),
             (
                 "orphans",
@@ -379,6 +424,24 @@ impl Collector for Readings {
             let gauge = gauge(value);
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
+        }
+        let mut reloads = encoder.encode_descriptor(
+            "mapper_reloads",
+            "Readings of the mappers' directories by outcome",
+            None,
+            MetricType::Counter,
+        )?;
+        for (outcome, count) in self.mappers.reloads() {
+            ConstCounter::new(count).encode(reloads.encode_family(&Outcome { outcome })?)?;
+        }
+        let mut refused = encoder.encode_descriptor(
+            "mapper_refused",
+            "1 for a module that cannot be used as the mapper of this name",
+            None,
+            MetricType::Gauge,
+        )?;
+        for mapper in self.mappers.refused() {
+            gauge(1).encode(refused.encode_family(&Mapper { mapper })?)?;
         }
         let mut watches = encoder.encode_descriptor(
             "watches",

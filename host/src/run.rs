@@ -6,6 +6,7 @@
 mod front;
 mod replica;
 mod state;
+mod succession;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -14,13 +15,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kube::Client;
-use lighthouse_telemetry_core::catalog::Catalog;
-use lighthouse_telemetry_core::index::{self, MapRequest, MappingFailure};
-use lighthouse_telemetry_core::mapping::Outcome;
+use lighthouse_telemetry_core::index;
 use lighthouse_telemetry_core::object::SourceId;
 use lighthouse_telemetry_core::time::Time;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::front::Front;
@@ -30,12 +29,13 @@ pub use self::state::State;
 use crate::clock::Clock;
 use crate::config::{ListenAddress, Namespaces, Secret, Verification};
 use crate::export;
+use crate::generation::{Generation, InUse};
 use crate::kinds::Kinds;
 use crate::leader::{Permit, Standing};
 use crate::lookup::{self, Lookups};
-use crate::mappers::Mappers;
 use crate::mapping::Mapping;
 use crate::patch::{self, Patches};
+use crate::watch::Watching;
 use crate::webhook::Taken;
 
 /// So many facts of watches wait for the index; then the watches wait. A fact is some kilobytes.
@@ -104,7 +104,7 @@ pub struct Running {
     progress: watch::Receiver<Progress>,
     drain: CancellationToken,
     servers: Servers,
-    watches: JoinSet<()>,
+    watches: JoinHandle<()>,
     index: JoinHandle<Drained>,
 }
 
@@ -117,7 +117,7 @@ pub struct Drained {
     pub spans: u64,
 }
 
-/// Starts all rooms.
+/// Starts all rooms. The state must be opened with the catalog of the first mappers in use.
 ///
 /// # Errors
 /// If an address cannot be listened on.
@@ -125,29 +125,16 @@ pub async fn start(
     settings: Settings,
     client: Client,
     clock: Clock,
-    mappers: Mappers,
+    mappers: impl Into<InUse>,
     exporter: export::Handle,
     state: State,
 ) -> anyhow::Result<Running> {
-    let catalog = Arc::clone(&mappers.catalog);
-    let map = move |request: &MapRequest| mappers.map(request);
-    start_with(settings, client, clock, catalog, map, exporter, state).await
-}
-
-/// Starts all rooms with any function as the mappers of a catalog.
-async fn start_with(
-    settings: Settings,
-    client: Client,
-    clock: Clock,
-    catalog: Arc<Catalog>,
-    map: impl Fn(&MapRequest) -> Result<Outcome, MappingFailure> + Send + Sync + 'static,
-    exporter: export::Handle,
-    state: State,
-) -> anyhow::Result<Running> {
+    let in_use = mappers.into();
+    let generation = in_use.first().clone();
     let (front, taken) = Front::open(
         &settings,
         clock.clone(),
-        Arc::clone(&catalog),
+        &in_use,
         &state.journal,
         Standing::alone(),
     )
@@ -156,12 +143,13 @@ async fn start_with(
         settings,
         client,
         clock,
-        catalog,
+        generation,
+        in_use,
         exporter,
         state,
         permit: Permit::always(),
     };
-    lead.start(front, taken, map)
+    lead.start(front, taken)
 }
 
 /// What it takes to watch, patch and export.
@@ -169,7 +157,9 @@ struct Lead {
     settings: Settings,
     client: Client,
     clock: Clock,
-    catalog: Arc<Catalog>,
+    /// The mappers that the state was opened with, and those that take over from them.
+    generation: Generation,
+    in_use: InUse,
     exporter: export::Handle,
     state: State,
     permit: Permit,
@@ -177,17 +167,13 @@ struct Lead {
 
 impl Lead {
     /// Starts the rooms behind the servers.
-    fn start(
-        self,
-        front: Front,
-        webhooks: mpsc::Receiver<Taken>,
-        map: impl Fn(&MapRequest) -> Result<Outcome, MappingFailure> + Send + Sync + 'static,
-    ) -> anyhow::Result<Running> {
+    fn start(self, front: Front, webhooks: mpsc::Receiver<Taken>) -> anyhow::Result<Running> {
         let Self {
             settings,
             client,
             clock,
-            catalog,
+            generation,
+            in_use,
             exporter,
             state,
             permit,
@@ -201,13 +187,16 @@ impl Lead {
             counts,
             exporter: shown_exporter,
             to_forward: _,
+            catalog: shown_catalog,
             servers,
         } = front;
         // Only the first leads, and there is one.
         let _ = shown_exporter.set(exporter.clone());
         let kinds = Arc::new(Kinds::new(client));
         let drain = CancellationToken::new();
+        let catalog = Arc::clone(&generation.catalog);
         let (watch_facts, watched) = mpsc::channel(WATCHED);
+        let (replace, replacements) = mpsc::channel(1);
         let (results, answers) = mpsc::unbounded_channel();
 
         let room = crate::watch::Room {
@@ -218,8 +207,14 @@ impl Lead {
             watches: states.clone(),
             metrics: metrics.clone(),
         };
-        let watches = crate::watch::start(&room, &servers.intake);
-        drop(room);
+        let succession = succession::Succession {
+            watching: Watching::start(room, &servers.intake),
+            generation: generation.clone(),
+            in_use,
+            replace,
+            catalog: shown_catalog,
+        };
+        let watches = tokio::spawn(succession.run(servers.intake.clone()));
 
         let lookup = lookup::Settings {
             // Nothing waits for its parent any longer.
@@ -227,7 +222,7 @@ impl Lead {
             ..lookup::Settings::default()
         };
         let outlets = turn::Outlets {
-            mapping: Mapping::start(Arc::clone(&catalog), map, results.clone(), metrics.clone())
+            mapping: Mapping::start(generation, results.clone(), metrics.clone())
                 .context("cannot start the threads that call mappers")?,
             patches: Patches::start(
                 settings.patches,
@@ -244,6 +239,7 @@ impl Lead {
             answers,
             webhooks,
             watched,
+            replacements,
             ready: states.ready(),
             exported: exporter.progress(),
             drain: drain.clone(),
@@ -286,7 +282,7 @@ impl Running {
             // The sender lives as long as the index.
             () = async { while progress.changed().await.is_ok() {} } => "the index",
             server = self.servers.ended() => server,
-            Some(_) = self.watches.join_next() => "a watch",
+            _ = &mut self.watches => "a watch",
         }
     }
 
@@ -295,7 +291,9 @@ impl Running {
     /// all together less than the 30 s that Kubernetes gives.
     pub async fn stop(mut self) -> Drained {
         self.servers.stop_webhooks().await;
-        while self.watches.join_next().await.is_some() {}
+        if !self.watches.is_finished() && (&mut self.watches).await.is_err() {
+            tracing::error!("the watches ended early");
+        }
         self.drain.cancel();
         let drained = match (&mut self.index).await {
             Ok(drained) => drained,
@@ -312,6 +310,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.index.abort();
+        self.watches.abort();
     }
 }
 

@@ -5,6 +5,7 @@
 //! ever, and does not touch the others.
 
 mod connection;
+mod following;
 mod object;
 mod stream;
 
@@ -22,15 +23,14 @@ use lighthouse_telemetry_core::index::Fact;
 use lighthouse_telemetry_core::object::{GroupKind, Object, SourceId, Uid};
 use lighthouse_telemetry_core::projection::Projection;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::Namespaces;
 use crate::health::{State, WatchName, Watches};
 use crate::kinds::{KindError, Kinds, Served, reason};
 use crate::metrics::Metrics;
 use connection::Limits;
+pub use following::Watching;
 use object::Raw;
 use stream::Item;
 
@@ -91,57 +91,6 @@ impl std::fmt::Debug for Room {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-/// Starts to watch all sources of the catalog, until `stop` is cancelled.
-pub fn start(room: &Room, stop: &CancellationToken) -> JoinSet<()> {
-    let namespaces: Vec<Option<String>> = match &room.settings.namespaces {
-        Namespaces::All => vec![None],
-        Namespaces::Only(names) => names.iter().cloned().map(Some).collect(),
-    };
-    let sources: Vec<_> = room
-        .catalog
-        .sources()
-        .map(|(id, source)| (id, source.clone()))
-        .collect();
-    let subjects: Vec<SourceId> = sources
-        .iter()
-        .filter(|(_, source)| room.catalog.maps(&kind_of(source)))
-        .map(|(id, _)| *id)
-        .collect();
-    room.watches
-        .declare(sources.iter().flat_map(|(id, source)| {
-            namespaces.iter().map(|namespace| {
-                let name = WatchName {
-                    source: *id,
-                    namespace: namespace.clone(),
-                };
-                (name, label(source))
-            })
-        }));
-    let mut tasks = JoinSet::new();
-    for (id, source) in sources {
-        let task = Task {
-            room: room.clone(),
-            id,
-            label: label(&source),
-            source,
-            scopes: namespaces.iter().cloned().map(Scope::new).collect(),
-            odd_objects: false,
-        };
-        // Mappers are in the order of a trace. A child whose parent is known need not be kept until it is: it is placed, and
-        // where it ended long ago, forgotten. Those that are attached to others come last.
-        let before = subjects.iter().copied();
-        let first = before.take_while(|before| *before != id).collect();
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = task.run(first) => {}
-                () = stop.cancelled() => {}
-            }
-        });
-    }
-    tasks
 }
 
 /// An object of a watch as the index takes it.

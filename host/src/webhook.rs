@@ -110,8 +110,8 @@ pub struct Taken {
 pub struct Receiver {
     /// How webhooks are verified.
     pub verification: Verification,
-    /// Which mappers want what of a webhook.
-    pub catalog: Arc<Catalog>,
+    /// Which mappers want what of a webhook, now.
+    pub catalog: watch::Receiver<Arc<Catalog>>,
     /// What time it is.
     pub clock: Clock,
     /// Where webhooks go.
@@ -394,7 +394,8 @@ impl Receiver {
             Receipt::At(time) => time,
             Receipt::Now | Receipt::Wrong => received,
         };
-        let mut webhook = self.catalog.webhook(kind, received, &value);
+        let catalog = Arc::clone(&self.catalog.borrow());
+        let mut webhook = catalog.webhook(kind, received, &value);
         drop(value);
         if webhook.subject_of.is_empty() {
             return Answer::Unused;

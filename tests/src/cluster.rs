@@ -168,7 +168,11 @@ impl ApiServer {
         bail!("no definition of {kind}")
     }
 
-    async fn establish(&self, definition: &Value) -> Result<()> {
+    /// Installs a definition, and waits until what it defines is served.
+    ///
+    /// # Errors
+    /// If the API server refuses it or does not serve it in time.
+    pub async fn establish(&self, definition: &Value) -> Result<()> {
         request(&self.client, "POST", DEFINITIONS, Some(definition)).await?;
         let name = string(definition, "/metadata/name")?;
         let group = string(definition, "/spec/group")?;

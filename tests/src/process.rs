@@ -80,6 +80,14 @@ impl Lines {
 /// # Errors
 /// If it does not build.
 pub fn build(profile: &str) -> Result<PathBuf> {
+    Ok(build_with_mappers(profile)?.0)
+}
+
+/// As [`build`]; also gives the directory with the components that were built along, those that are in no executable too.
+///
+/// # Errors
+/// If it does not build.
+pub fn build_with_mappers(profile: &str) -> Result<(PathBuf, PathBuf)> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // What cargo tells a test about its package. Build scripts that look at it would run again, and all that
@@ -113,12 +121,21 @@ pub fn build(profile: &str) -> Result<PathBuf> {
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo build failed");
     let messages = String::from_utf8(output.stdout)?;
-    let mut executables = messages.lines().filter_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let path = message.get("executable")?.as_str()?;
-        Some(PathBuf::from(path))
-    });
-    executables.next_back().context("cargo names no executable")
+    let messages = messages.lines().map(serde_json::from_str);
+    let messages: Vec<Value> = messages.collect::<Result<_, _>>()?;
+    let text = |message: &Value, key: &str| Some(message.get(key)?.as_str()?.to_owned());
+    let mut executables = messages.iter().rev();
+    let executable = executables.find_map(|message| text(message, "executable"));
+    let of_host = |message: &&Value| {
+        let package = text(message, "package_id").unwrap_or_default();
+        package.contains("#lighthouse-telemetry@")
+    };
+    let mut of_host = messages.iter().filter(of_host);
+    let components = of_host.find_map(|message| text(message, "out_dir"));
+    Ok((
+        executable.context("cargo names no executable")?.into(),
+        components.context("cargo names no output of the build script")?.into(),
+    ))
 }
 
 /// A command that inherits nothing of what configures an exporter or a cluster.

@@ -17,7 +17,7 @@ use lighthouse_telemetry::journal::{Journal, ParcelRecord, Row, Written};
 use lighthouse_telemetry::kinds::Kinds;
 use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry::metrics::Metrics;
-use lighthouse_telemetry::watch::{self, Room, Settings};
+use lighthouse_telemetry::watch::{Room, Settings, Watching};
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::{self, Annotated, Effect, Fact, Fetched, Index};
 use lighthouse_telemetry_core::span::Span;
@@ -97,7 +97,7 @@ pub async fn ingest(
         metrics: Metrics::default(),
     };
     let stop = CancellationToken::new();
-    let watches = watch::start(&room, &stop);
+    let watches = Watching::start(room, &stop);
     let mut happened = Vec::with_capacity(canned.changes);
     for (at, kind, body) in &canned.webhooks {
         let webhook = mappers.catalog.webhook(kind, *at, body);

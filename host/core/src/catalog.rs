@@ -1,6 +1,8 @@
 //! The mappers in use, and what they want: which kinds are watched, and how an object of the cluster or a
 //! webhook becomes what the index takes.
 
+mod succession;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,23 +20,33 @@ use crate::projection::{PointerError, Projection};
 use crate::span::Scope;
 use crate::time::Time;
 
-/// A fixed set of mappers.
+/// A fixed set of mappers. Its numbers of watches and sources are those of the catalog that it comes after, as far as they
+/// are the same.
 #[derive(Debug, Default)]
 pub struct Catalog {
     mappers: Vec<Mapper>,
     sources: Vec<SourceEntry>,
     /// Annotation keys that an object keeps in the index.
     annotation_keys: Vec<String>,
+    /// Places of a watch's mapper and of the watch in its description: their order is that in which mappers are asked.
+    places: BTreeMap<WatchId, (usize, usize)>,
+    /// Numbers that no mapper and no source has had.
+    next_mapper: u32,
+    next_source: u32,
 }
 
 #[derive(Debug)]
 struct Mapper {
+    number: u32,
+    /// A number that none of its watches has had.
+    next_watch: u32,
     scope: Arc<Scope>,
     watches: Vec<WatchEntry>,
 }
 
 #[derive(Debug)]
 struct WatchEntry {
+    id: WatchId,
     watch: Watch,
     /// Group and kind of the subjects; none for webhooks.
     subject: Option<GroupKind>,
@@ -43,6 +55,7 @@ struct WatchEntry {
 
 #[derive(Debug)]
 struct SourceEntry {
+    id: SourceId,
     source: ObjectSource,
     subjects: Vec<WatchId>,
     attachments: Vec<AttachmentEntry>,
@@ -117,9 +130,25 @@ impl Catalog {
     pub fn new(
         descriptions: impl IntoIterator<Item = (String, Description)>,
     ) -> Result<Self, CatalogError> {
-        let mut catalog = Self::default();
+        Self::after(&Self::default(), descriptions)
+    }
+
+    /// The catalog of these mappers, in place of the one before: watches and sources that were there before have the numbers
+    /// that they had, and no other has ever had those of the rest.
+    ///
+    /// # Errors
+    /// If a description cannot be used.
+    pub fn after(
+        before: &Self,
+        descriptions: impl IntoIterator<Item = (String, Description)>,
+    ) -> Result<Self, CatalogError> {
+        let mut catalog = Self {
+            next_mapper: before.next_mapper,
+            next_source: before.next_source,
+            ..Self::default()
+        };
         for (name, description) in descriptions {
-            catalog.add(name, description)?;
+            catalog.add(name, description, before)?;
         }
         catalog.annotation_keys.sort();
         catalog.annotation_keys.dedup();
@@ -170,26 +199,25 @@ impl Catalog {
     /// What of an object of this source is read at all: [`Catalog::object`] makes the same of that as of the whole.
     #[must_use]
     pub fn reads(&self, source: SourceId) -> Option<&Projection> {
-        self.sources
-            .get(source.0 as usize)
-            .map(|entry| &entry.reads)
+        self.source_entry(source).map(|entry| &entry.reads)
     }
 
-    fn add(&mut self, name: String, description: Description) -> Result<(), CatalogError> {
+    fn add(
+        &mut self,
+        name: String,
+        description: Description,
+        before: &Self,
+    ) -> Result<(), CatalogError> {
         if self.mappers.iter().any(|mapper| mapper.scope.name == name) {
             return Err(CatalogError::Twice(name));
         }
-        let mapper = number(self.mappers.len());
+        let numbers = self.numbers(&name, &description.watches, before);
         let pointer = |source| CatalogError::Pointer {
             mapper: name.clone(),
             source,
         };
         let mut watches = Vec::new();
-        for (place, watch) in description.watches.into_iter().enumerate() {
-            let id = WatchId {
-                mapper,
-                watch: number(place),
-            };
+        for (id, watch) in numbers.watches.into_iter().zip(description.watches) {
             let fields = watch.fields.iter().map(String::as_str);
             let (subject, projection) = match &watch.source {
                 Source::Webhooks(_) => (None, Projection::of(fields).map_err(pointer)?),
@@ -198,7 +226,7 @@ impl Catalog {
                         group: source.group.as_str().into(),
                         kind: source.kind.as_str().into(),
                     };
-                    self.source(&name, source)?.subjects.push(id);
+                    self.source(&name, source, before)?.subjects.push(id);
                     for (place, attachment) in watch.attachments.iter().enumerate() {
                         let fields = attachment.fields.iter().map(String::as_str);
                         let entry = AttachmentEntry {
@@ -208,7 +236,7 @@ impl Catalog {
                             subject: subject.clone(),
                             projection: Projection::of(fields).map_err(pointer)?,
                         };
-                        self.source(&name, &attachment.source)?
+                        self.source(&name, &attachment.source, before)?
                             .attachments
                             .push(entry);
                     }
@@ -218,13 +246,17 @@ impl Catalog {
             };
             let keys = watch.annotations.iter().map(|annotation| &annotation.key);
             self.annotation_keys.extend(keys.cloned());
+            self.places.insert(id, (self.mappers.len(), watches.len()));
             watches.push(WatchEntry {
+                id,
                 watch,
                 subject,
                 projection,
             });
         }
         self.mappers.push(Mapper {
+            number: numbers.mapper,
+            next_watch: numbers.next_watch,
             scope: Arc::new(Scope {
                 name,
                 version: description.version,
@@ -238,6 +270,7 @@ impl Catalog {
         &mut self,
         mapper: &str,
         source: &ObjectSource,
+        before: &Self,
     ) -> Result<&mut SourceEntry, CatalogError> {
         let error = || CatalogError::Source {
             mapper: mapper.to_owned(),
@@ -251,7 +284,9 @@ impl Catalog {
             .iter()
             .position(|entry| entry.source == *source);
         let place = place.unwrap_or_else(|| {
+            let id = self.source_number(source, before);
             self.sources.push(SourceEntry {
+                id,
                 source: source.clone(),
                 subjects: Vec::new(),
                 attachments: Vec::new(),
@@ -264,29 +299,19 @@ impl Catalog {
 
     /// What is to be watched. Sources that are only attached come last, so that a list finds their subjects.
     pub fn sources(&self) -> impl Iterator<Item = (SourceId, &ObjectSource)> {
-        let numbered = || {
-            self.sources
-                .iter()
-                .enumerate()
-                .map(|(place, entry)| (SourceId(number(place)), entry))
-        };
-        numbered()
-            .filter(|(_, entry)| !entry.subjects.is_empty())
-            .chain(numbered().filter(|(_, entry)| entry.subjects.is_empty()))
-            .map(|(id, entry)| (id, &entry.source))
+        let sources = || self.sources.iter();
+        sources()
+            .filter(|entry| !entry.subjects.is_empty())
+            .chain(sources().filter(|entry| entry.subjects.is_empty()))
+            .map(|entry| (entry.id, &entry.source))
     }
 
     /// The watches of objects: their mapper's name, and group and kind of their subjects.
     pub fn watches(&self) -> impl Iterator<Item = (WatchId, &str, &GroupKind)> {
-        self.mappers.iter().zip(0..).flat_map(|(mapper, place)| {
-            let watches = mapper.watches.iter().zip(0..);
-            watches.filter_map(move |(entry, watch)| {
-                let id = WatchId {
-                    mapper: place,
-                    watch,
-                };
-                Some((id, mapper.scope.name.as_str(), entry.subject.as_ref()?))
-            })
+        self.mappers.iter().flat_map(|mapper| {
+            let name = mapper.scope.name.as_str();
+            let watches = mapper.watches.iter();
+            watches.filter_map(move |entry| Some((entry.id, name, entry.subject.as_ref()?)))
         })
     }
 
@@ -303,9 +328,8 @@ impl Catalog {
     /// Name and version of the mapper of a watch.
     #[must_use]
     pub fn scope(&self, watch: WatchId) -> Option<&Arc<Scope>> {
-        self.mappers
-            .get(watch.mapper as usize)
-            .map(|mapper| &mapper.scope)
+        let (mapper, _) = self.places.get(&watch)?;
+        self.mappers.get(*mapper).map(|mapper| &mapper.scope)
     }
 
     /// Group and kind of the subjects of a watch; none for webhooks.
@@ -323,10 +347,12 @@ impl Catalog {
     }
 
     fn entry(&self, watch: WatchId) -> Option<&WatchEntry> {
-        self.mappers
-            .get(watch.mapper as usize)?
-            .watches
-            .get(watch.watch as usize)
+        let (mapper, place) = self.places.get(&watch)?;
+        self.mappers.get(*mapper)?.watches.get(*place)
+    }
+
+    fn source_entry(&self, source: SourceId) -> Option<&SourceEntry> {
+        self.sources.iter().find(|entry| entry.id == source)
     }
 
     /// An object of a source, as the index takes it.
@@ -358,7 +384,7 @@ impl Catalog {
         };
         let owners = owners(value);
         let labels = texts(value, "/metadata/labels", |_| true);
-        let entry = self.sources.get(source.0 as usize);
+        let entry = self.source_entry(source);
         let subject_of = entry
             .into_iter()
             .flat_map(|entry| &entry.subjects)
@@ -405,26 +431,14 @@ impl Catalog {
         let subject_of = self
             .mappers
             .iter()
-            .zip(0..)
-            .flat_map(|(mapper, place)| {
-                let watches = mapper.watches.iter().zip(0..);
-                watches.map(move |(entry, watch)| {
-                    (
-                        WatchId {
-                            mapper: place,
-                            watch,
-                        },
-                        entry,
-                    )
-                })
-            })
-            .filter(|(_, entry)| match &entry.watch.source {
+            .flat_map(|mapper| &mapper.watches)
+            .filter(|entry| match &entry.watch.source {
                 Source::Webhooks(kinds) => {
                     kinds.is_empty() || kinds.iter().any(|wanted| wanted == kind)
                 }
                 Source::Objects(_) => false,
             })
-            .map(|(id, entry)| (id, entry.projection.apply(body).into()))
+            .map(|entry| (entry.id, entry.projection.apply(body).into()))
             .collect();
         Webhook {
             kind: kind.to_owned(),

@@ -14,7 +14,7 @@ pub const IDENTITY: &str = "lighthouse.telemetry.identity";
 /// `true` on the main span of an object whose parent did not turn up before the deadline.
 pub const ORPHAN: &str = "lighthouse.telemetry.orphan";
 /// Where the end of a span comes from if not from the object: `deleted` (the object was deleted before it ended; the
-/// latest time known of it), `latest` (the object tells no more of this run; the latest time known of it) or `parent` (the span had not ended when its object had).
+/// latest time known of it), `unwatched` (its mapper was taken away before it ended; likewise), `latest` (the object tells no more of this run; the latest time known of it) or `parent` (the span had not ended when its object had).
 pub const END: &str = "lighthouse.telemetry.end";
 /// On the main span of an object that starts before its parent object does: by how many seconds. Either clocks differ,
 /// or the parent was made later, as that of a rerun is; neither time is changed.

@@ -10,16 +10,18 @@ use crate::time::Time;
 /// `metadata.uid` of an object.
 pub type Uid = Arc<str>;
 
-/// Place of an [`crate::description::ObjectSource`] among those that a [`crate::catalog::Catalog`] wants watched.
+/// Number of an [`crate::description::ObjectSource`] that a [`crate::catalog::Catalog`] wants watched. The catalogs that come
+/// after it call it the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SourceId(pub u32);
 
-/// A watch of a mapper: places in the catalog and in the mapper's description.
+/// A watch of a mapper. The catalogs that come after the one that numbered it call it the same, wherever it stands in them;
+/// which of two goes first, their places decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId {
-    /// Place of the mapper in the catalog; the lower goes first where two claim one object.
+    /// Number of the mapper: of the mappers of the first catalog, their places in it.
     pub mapper: u32,
-    /// Place of the watch in the mapper's description.
+    /// Number of the watch among all that the mapper has had: of those of its first description, their places in it.
     pub watch: u32,
 }
 

@@ -61,6 +61,10 @@ pub struct Arguments {
     #[arg(long, value_name = "ENDPOINT")]
     pub otlp: Option<String>,
 
+    /// Directory of mappers, as for `serve`; may be given several times
+    #[arg(long, value_name = "DIRECTORY")]
+    pub mappers: Vec<PathBuf>,
+
     /// Replay this recording instead of the one that comes with the program
     #[arg(long, value_name = "FILE")]
     pub recording: Option<PathBuf>,
@@ -121,7 +125,8 @@ impl<'arguments> Demo<'arguments> {
         let (first, _) = recording.span().context("the recording is empty")?;
         let server = Server::start().await.context("cannot listen on loopback")?;
         let receiver = Receiver::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
-        let mappers = spawn_blocking(Mappers::builtin).await??;
+        let directories = arguments.mappers.clone();
+        let mappers = spawn_blocking(|| Mappers::strictly(directories)).await??;
         let catalog = Arc::clone(&mappers.catalog);
         let key = Secret::from(random_key()?);
         let mut settings = run::Settings::loopback(key.clone());

@@ -22,6 +22,9 @@ pub struct Arguments {
     /// YAML, JSON or one JSON object a line: objects, lists of them, and their Events; '-' reads standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Directory of mappers, as for `serve`; may be given several times
+    #[arg(long, value_name = "DIRECTORY")]
+    pub mappers: Vec<PathBuf>,
     /// Print JSON: what each mapper says of each object, and the traces
     #[arg(long)]
     pub json: bool,
@@ -30,13 +33,13 @@ pub struct Arguments {
 /// Maps the objects and prints the spans. Its exit code is 1 if an object cannot be used or a mapping failed.
 ///
 /// # Errors
-/// If a file cannot be read or understood.
+/// If a file or a mapper cannot be read or understood.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut objects = Vec::new();
     for file in &arguments.files {
         objects.extend(input::read(file)?);
     }
-    let mappers = Mappers::builtin()?;
+    let mappers = Mappers::strictly(arguments.mappers)?;
     let mapped = mapping::map(&mappers.catalog, objects, |request| mappers.map(request));
     let text = if arguments.json {
         let mut text = serde_json::to_string_pretty(&report::to_json(&mapped))?;

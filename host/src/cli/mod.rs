@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub mod demo;
 pub mod map;
+pub mod mappers;
 pub mod serve;
 
 /// Version, with the git revision where it was known at build time.
@@ -37,6 +38,8 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Show what the mappers make of the objects in files
     Map(map::Arguments),
+    /// Ask a running plugin about its mappers
+    Mappers(mappers::Arguments),
 }
 
 /// Runs the command that the process was started with. Its exit codes: 0 all is well, 1 something failed,
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
             Command::Serve(arguments) => Box::pin(serve::run(*arguments)).await,
             Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
             Command::Map(arguments) => Box::pin(map::run(arguments)).await,
+            Command::Mappers(arguments) => Box::pin(mappers::run(arguments)).await,
         }
     });
     // A look-up of a name in the system's resolver cannot be cancelled; nothing waits for its answer.

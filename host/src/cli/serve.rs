@@ -13,7 +13,7 @@ use super::VERSION;
 use crate::clock::Clock;
 pub use crate::config::Options as Arguments;
 use crate::config::{ConfigError, Verification};
-use crate::mappers::Mappers;
+use crate::mappers::{self, Library};
 use crate::run::{Drained, Replica, State};
 use crate::{export, logging, run};
 
@@ -40,17 +40,23 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     if arguments.child_pr_delay.is_some() {
         tracing::warn!("--child-pr-delay has no effect yet");
     }
-    let mappers = tokio::task::spawn_blocking(Mappers::builtin).await??;
+    let directories = arguments.mappers.clone();
+    let library = move || Library::open(directories, Clock::system());
+    let library = tokio::task::spawn_blocking(library).await??;
     let (state, kept) = State::open(
         arguments.state.settings(),
-        &mappers.catalog,
+        &library.mappers().catalog,
         settings.index.clone(),
         Clock::system().now(),
     )?;
     // Before anything starts, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    if let Some(leader) = arguments.leader.settings(&arguments)? {
+    let leader = arguments.leader.settings(&arguments)?;
+    let reloading = CancellationToken::new();
+    let _stop_reloading = reloading.clone().drop_guard();
+    let (mappers, _) = mappers::watch(library, mappers::Settings::default(), reloading);
+    if let Some(leader) = leader {
         let replica = Replica {
             settings,
             leader,

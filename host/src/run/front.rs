@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Progress, Settings};
 use crate::clock::Clock;
 use crate::config::{ConfigError, ListenAddress};
+use crate::generation::InUse;
 use crate::health::Watches;
 use crate::journal::Journal;
 use crate::leader::Standing;
@@ -38,6 +39,8 @@ pub struct Front {
     pub(super) exporter: Arc<OnceLock<export::Handle>>,
     /// Webhooks that the leader has not acknowledged.
     pub(super) to_forward: Arc<AtomicU64>,
+    /// What is wanted of webhooks.
+    pub(super) catalog: watch::Sender<Arc<Catalog>>,
     pub(super) servers: Servers,
 }
 
@@ -59,7 +62,7 @@ impl Front {
     pub async fn open(
         settings: &Settings,
         clock: Clock,
-        catalog: Arc<Catalog>,
+        in_use: &InUse,
         journal: &Journal,
         standing: Standing,
     ) -> anyhow::Result<(Self, mpsc::Receiver<Taken>)> {
@@ -75,11 +78,12 @@ impl Front {
         let counts = Arc::new(Mutex::new(index::Counts::default()));
         let exporter = Arc::new(OnceLock::new());
         let to_forward = Arc::new(AtomicU64::new(0));
+        let (catalog, wanted) = watch::channel(Arc::clone(&in_use.first().catalog));
         let (intake, admin) = (CancellationToken::new(), CancellationToken::new());
 
         let receiver = webhook::Receiver {
             verification: settings.verification.clone(),
-            catalog,
+            catalog: wanted,
             clock,
             taken: taken_sender,
             journal: journal.clone(),
@@ -104,11 +108,18 @@ impl Front {
             watches: watches.clone(),
             standing: standing.clone(),
             webhooks_to_forward: Arc::clone(&to_forward),
+            mappers: in_use.report.clone(),
         };
         let exposition = Exposition::new(&metrics, readings);
         let admin_server = tokio::spawn(server::serve(
             admin_listener,
-            crate::admin::router(exposition, watches.clone(), standing),
+            crate::admin::router(
+                exposition,
+                &metrics,
+                watches.clone(),
+                standing,
+                in_use.report.clone(),
+            ),
             server::Limits::default(),
             admin.clone(),
         ));
@@ -122,6 +133,7 @@ impl Front {
             counts,
             exporter,
             to_forward,
+            catalog,
             servers: Servers {
                 intake,
                 admin,

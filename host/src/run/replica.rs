@@ -13,9 +13,9 @@ use super::{Drained, Front, Lead, Settings, State};
 use crate::clock::Clock;
 use crate::config::Verification;
 use crate::export;
+use crate::generation::InUse;
 use crate::journal::{Journal, Kept};
 use crate::leader::{self, Election, Forwarder, Standing};
-use crate::mappers::Mappers;
 
 /// For webhooks that wait to be forwarded at the stop.
 const FORWARD_END: Duration = Duration::from_secs(5);
@@ -30,8 +30,8 @@ pub struct Replica {
     pub client: Client,
     /// What time it is.
     pub clock: Clock,
-    /// The mappers.
-    pub mappers: Mappers,
+    /// The mappers; the state was opened with the first.
+    pub mappers: InUse,
     /// Where to export to.
     pub exporter: export::Settings,
     /// What is left of the process before.
@@ -57,13 +57,13 @@ impl Replica {
             mut state,
             kept,
         } = self;
-        let catalog = Arc::clone(&mappers.catalog);
+        let generation = mappers.first().clone();
         let standing = Standing::follower();
         let journal = state.journal.clone();
         let (mut front, taken) = Front::open(
             &settings,
             clock.clone(),
-            Arc::clone(&catalog),
+            &mappers,
             &journal,
             standing.clone(),
         )
@@ -105,7 +105,8 @@ impl Replica {
                 .stop()
                 .await
                 .context("the task that forwards webhooks ended early")?;
-            let index = Index::new(Arc::clone(&catalog), settings.index.clone());
+            let catalog = Arc::clone(&generation.catalog);
+            let index = Index::new(catalog, settings.index.clone());
             let taken = state.begin(tenure.term, left, index, clock.now()).await;
             let exporter =
                 export::start_permitted(exporter, journal.clone(), kept, tenure.permit.clone())?;
@@ -113,12 +114,13 @@ impl Replica {
                 settings,
                 client,
                 clock,
-                catalog,
+                generation,
+                in_use: mappers,
                 exporter,
                 state,
                 permit: tenure.permit.clone(),
             };
-            lead.start(front, taken, move |request| mappers.map(request))
+            lead.start(front, taken)
         };
         let mut running = starting.await?;
         tokio::select! {

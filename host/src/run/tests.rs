@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::journal::Journal;
+use crate::mappers::Mappers;
 use crate::receiver::Receiver;
 use crate::testing::{Asked, api, lines, status};
 use crate::webhook;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::succession::Replacement;
 use super::{Drained, Progress};
 use crate::clock::Clock;
 use crate::export::{self, Parcel};
@@ -56,6 +57,8 @@ pub struct Inlets {
     pub webhooks: mpsc::Receiver<Taken>,
     /// What watches see.
     pub watched: mpsc::Receiver<Fact>,
+    /// Mappers that take over. What the watches have seen until then is as both want it.
+    pub replacements: mpsc::Receiver<Replacement>,
     /// Whether every watch is ready.
     pub ready: watch::Receiver<bool>,
     /// How many spans went which way.
@@ -101,6 +104,7 @@ enum Came {
     Answer(Fact),
     Webhook(Taken),
     Watched(Fact),
+    Replaced(Replacement),
     Wake,
     Ready,
     Exported,
@@ -160,6 +164,7 @@ impl Turns {
                 }
                 Ok(()) = health.changed() => Came::Journal,
                 () = late(self.still_until, self.changed) => Came::Late,
+                Some(replacement) = inlets.replacements.recv() => Came::Replaced(replacement),
                 Some(taken) = inlets.webhooks.recv(), if room => Came::Webhook(taken),
                 Some(fact) = inlets.watched.recv(), if room => Came::Watched(fact),
                 () = inlets.drain.cancelled() => Came::Drain,
@@ -172,6 +177,7 @@ impl Turns {
                 Came::Watched(fact) => {
                     self.take(fact, || inlets.watched.try_recv().ok());
                 }
+                Came::Replaced(replacement) => self.replace(replacement, &mut inlets.watched),
                 Came::Wake => {
                     self.progress.wake_at = None;
                     self.observe(Fact::Tick);
@@ -217,9 +223,27 @@ impl Turns {
         }
     }
 
-    /// Has restored objects mapped again, as far as there is room.
+    /// Other mappers take over.
+    fn replace(&mut self, replacement: Replacement, watched: &mut mpsc::Receiver<Fact>) {
+        // What was told before is not what they want to know.
+        while let Ok(fact) = watched.try_recv() {
+            self.observe(fact);
+        }
+        let Replacement {
+            generation,
+            others,
+            done,
+        } = replacement;
+        let catalog = Arc::clone(&generation.catalog);
+        self.outlets.mapping.replace(generation);
+        self.observe(Fact::Replaced(catalog, others));
+        // Whoever waits for it may have been stopped.
+        let _ = done.send(());
+    }
+
+    /// Has objects mapped that were restored or whose mapper was replaced, as far as there is room beside what comes in.
     fn resume(&mut self) {
-        while self.index.is_resuming() && self.progress.mappings < MAPPINGS {
+        while self.index.is_resuming() && self.progress.mappings < MAPPINGS / 2 {
             let effects = self.index.resume(self.clock.now(), RESUMED);
             self.carry_out(effects);
         }
@@ -301,6 +325,9 @@ impl Turns {
         self.progress.facts += 1;
         let effects = self.index.observe(self.clock.now(), fact);
         self.carry_out(effects);
+        if self.outlets.mapping.generations() > self.index.older().len() + 1 {
+            self.outlets.mapping.keep(self.index.older());
+        }
     }
 
     fn saw(&mut self, source: SourceId, object: &Object) {

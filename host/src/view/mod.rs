@@ -19,3 +19,4 @@ pub use render::render;
 pub use snapshot::snapshot;
 pub use terminal::Terminal;
 pub use text::sanitised;
+pub(crate) use text::{fit, width};

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use axum::response::{IntoResponse, Response};
 use lighthouse_telemetry_core::description::{Attachment, Description, Relation, Source, Watch};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::mappers::Mappers;
@@ -39,7 +40,7 @@ pub(super) struct Watching {
     facts: mpsc::Receiver<Fact>,
     pub(super) watches: Watches,
     stop: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: super::Watching,
 }
 
 pub(super) async fn watch(
@@ -76,7 +77,7 @@ pub(super) fn follow(
         metrics: Metrics::default(),
     };
     let stop = CancellationToken::new();
-    let tasks = start(&room, &stop);
+    let tasks = super::Watching::start(room, &stop);
     Watching {
         facts: taken,
         watches,
@@ -169,7 +170,7 @@ async fn lists_in_pages_then_follows() {
     }
     assert!(watching.watches.report().0);
     watching.stop.cancel();
-    while watching.tasks.join_next().await.is_some() {}
+    watching.tasks.stopped().await;
     assert!(watching.facts.recv().await.is_none());
 }
 

@@ -59,7 +59,7 @@ async fn serve_with(
     let (_, ready) = watch::channel(true);
     let receiver = Receiver {
         verification,
-        catalog: Arc::new(catalog),
+        catalog: watch::channel(Arc::new(catalog)).1,
         clock: Clock::stepped(Time::from_nanoseconds(7)),
         taken: sender,
         journal,

@@ -49,7 +49,7 @@ pub fn webhook(data: &[u8]) {
     let (_, ready) = watch::channel(true);
     let receiver = Receiver {
         verification: Verification::Key(Secret::from(KEY)),
-        catalog: Arc::clone(&MAPPERS.catalog),
+        catalog: watch::channel(Arc::clone(&MAPPERS.catalog)).1,
         clock: Clock::stepped(Time::EPOCH),
         taken: facts,
         journal: Journal::off(),

@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 mod comebacks;
 mod faults;
 mod kills;
+mod mappers;
 mod outage;
 mod processes;
 mod replicas;
@@ -34,6 +35,8 @@ type Test =
 struct Ground {
     runtime: Runtime,
     binary: PathBuf,
+    /// Where the components are that are in no executable.
+    components: PathBuf,
     mappers: Mappers,
     new: ApiServer,
     old: ApiServer,
@@ -47,7 +50,7 @@ fn main() -> anyhow::Result<()> {
         // Listing needs no server.
         libtest_mimic::run(&arguments, trials(None)?).exit();
     }
-    let binary = process::build("dev")?;
+    let (binary, components) = process::build_with_mappers("dev")?;
     let runtime = Runtime::new()?;
     let (new, old) =
         runtime.block_on(async { tokio::try_join!(ApiServer::start(), ApiServer::start()) })?;
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
     let ground = Arc::new(Ground {
         runtime,
         binary,
+        components,
         mappers: Mappers::builtin()?,
         new,
         old,
@@ -89,6 +93,7 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
     let tests = comebacks::ALL
         .iter()
         .chain(faults::ALL)
+        .chain(mappers::ALL)
         .chain(outage::ALL)
         .chain(processes::ALL)
         .chain(replicas::ALL)

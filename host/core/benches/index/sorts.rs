@@ -254,7 +254,15 @@ fn rare(number: usize) -> Value {
 
 /// A newer version of an object, changed in something that its mapper reads.
 fn changed(mut object: Value, version: usize) -> Value {
-    object["metadata"]["resourceVersion"] = (1_000_000_000 + version).to_string().into();
-    object["status"]["changed"] = version.into();
+    let mut set = |part: &str, key: &str, value: Value| {
+        let part = object.get_mut(part).and_then(Value::as_object_mut);
+        part.map(|part| part.insert(key.to_owned(), value))
+    };
+    set(
+        "metadata",
+        "resourceVersion",
+        (1_000_000_000 + version).to_string().into(),
+    );
+    set("status", "changed", version.into());
     object
 }

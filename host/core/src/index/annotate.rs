@@ -139,7 +139,7 @@ impl Index {
         let Some(watch) = subject.mapping.watch else {
             return false;
         };
-        let mut keys = self.catalog.annotations(watch).iter();
+        let mut keys = self.catalog_of(watch).annotations(watch).iter();
         keys.any(|annotation| {
             let said = || annotations.get(&annotation.key);
             annotation.value == AnnotationValue::Exported
@@ -155,7 +155,8 @@ impl Index {
     /// What an object's own context says that was written before.
     pub(super) fn own_mark(&self, subject: &Subject) -> Option<Mark> {
         let own = SpanId::of(&subject.key, "", "");
-        let keys = self.catalog.annotations(subject.mapping.watch?).iter();
+        let watch = subject.mapping.watch?;
+        let keys = self.catalog_of(watch).annotations(watch).iter();
         let states = keys.filter(|annotation| annotation.value == AnnotationValue::Tracestate);
         let said = states.filter_map(|annotation| subject.annotations.get(&annotation.key));
         said.filter_map(Mark::parse)

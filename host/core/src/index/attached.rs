@@ -89,6 +89,12 @@ impl AttachedObjects {
         self.entries.iter().map(|entry| &entry.key)
     }
 
+    /// The watches that they came along for, and the one whose first all resemble.
+    pub(super) fn watches(&self) -> impl Iterator<Item = WatchId> {
+        let first = self.first.as_ref().map(|first| first.watch);
+        self.keys().map(|key| key.watch).chain(first)
+    }
+
     /// When the newest was created.
     pub(super) fn latest(&self) -> Option<Time> {
         let created = self.entries.iter().filter_map(|entry| entry.key.created);
@@ -140,6 +146,32 @@ impl AttachedObjects {
             json: Packed::new(&object.json, &like),
         };
         self.entries.insert(place, entry);
+    }
+
+    /// Forgets all that do not stay; gives their keys.
+    pub(super) fn retain(
+        &mut self,
+        stays: impl Fn(&AttachedKey) -> bool,
+        samples: &Samples,
+    ) -> Vec<AttachedKey> {
+        if self.keys().all(&stays) {
+            return Vec::new();
+        }
+        // What all others resemble may be among them.
+        let like = self.like(samples);
+        let mut dropped = Vec::new();
+        for entry in std::mem::take(self).entries {
+            let object = AttachedObject {
+                version: entry.version,
+                json: entry.json.text(&like),
+            };
+            if stays(&entry.key) {
+                self.insert(entry.key, object, samples);
+            } else {
+                dropped.push(entry.key);
+            }
+        }
+        dropped
     }
 
     /// Takes out the last of a watch that has more than so many.

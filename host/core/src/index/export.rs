@@ -1,5 +1,6 @@
 //! The end of an object's way: its spans leave, and only what its children need stays.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use super::effect::Effect;
 use super::event::Job;
 use super::resolve::{Place, Resolution, Want};
 use super::run::{Run, run_at};
+use super::schedule::Deadline;
 use super::subject::{Finished, FinishedRun, Life, Silence, Subject};
 use crate::context::SpanContext;
 use crate::identity::TraceKey;
@@ -147,8 +149,20 @@ impl Index {
             let seconds = AttributeValue::Number(seconds);
             marks.push(Attribute::new(marks::SKEW, seconds));
         }
-        if tree.main.end.is_none() {
-            let why = if subject.deleted { "deleted" } else { "latest" };
+        let mut tree = Cow::Borrowed(tree);
+        let is_mark = |attribute: &Attribute| attribute.key == marks::END;
+        let is_unwatched = self.unwatched.contains(&subject.key);
+        if tree.main.end.is_none() || is_unwatched && tree.main.attributes.iter().any(is_mark) {
+            let why = match subject.deleted {
+                true if is_unwatched => "unwatched",
+                true => "deleted",
+                false => "latest",
+            };
+            if is_unwatched {
+                // Its mapper can only think that the object was deleted.
+                let attributes = &mut tree.to_mut().main.attributes;
+                attributes.retain(|attribute| !is_mark(attribute));
+            }
             marks.push(Attribute::new(marks::END, why));
         }
         let omitted = subject.mapping.watch.map(|watch| subject.omitted(watch));
@@ -170,10 +184,10 @@ impl Index {
         let scope = subject
             .mapping
             .watch
-            .and_then(|watch| self.catalog.scope(watch));
+            .and_then(|watch| self.catalog_of(watch).scope(watch));
         assemble::spans(Assembly {
             uid: &subject.key,
-            tree,
+            tree: &tree,
             own: place.own,
             parent: place.parent,
             scope: &scope.cloned().unwrap_or_else(assemble::host_scope),
@@ -238,6 +252,8 @@ impl Index {
     pub(super) fn finish(&mut self, now: Time, uid: &Uid, silence: Option<Silence>) {
         self.set_waits(uid, BTreeSet::new());
         self.pending.remove(uid);
+        self.awaiting.remove(uid);
+        let memory = self.memory_of(uid);
         let was_annotated = self
             .subjects
             .get(uid)
@@ -278,7 +294,8 @@ impl Index {
             self.changed.subject_for_good(uid);
         }
         if subject.deleted {
-            self.forget_later(now, uid);
+            self.schedule
+                .add(now.plus(memory), Deadline::Forget(Uid::clone(uid)));
         }
         self.note_mapped(uid);
     }

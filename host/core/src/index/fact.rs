@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::mapping::{Outcome, Subject};
 use crate::object::{Object, ObjectReference, Owner, SourceId, Uid, WatchId};
 use crate::time::Time;
@@ -22,6 +23,9 @@ pub enum Fact {
     Mapped(Ticket, Result<Outcome, MappingFailure>),
     /// A look-up has answered [`Effect::Fetch`](super::Effect::Fetch).
     Fetched(ObjectReference, Fetched),
+    /// Other mappers are in use from now on, whose catalog comes after the one before. Behind these of their watches are
+    /// others than before. What watches tell from now on is as this catalog wants it.
+    Replaced(Arc<Catalog>, BTreeSet<WatchId>),
     /// An [`Effect::Annotate`](super::Effect::Annotate) was carried out, or will never be.
     Annotated(Uid, Annotated),
     /// Nothing but that time has passed.

@@ -37,6 +37,15 @@ impl Unclaimed {
     pub(super) fn count(&self) -> usize {
         self.count
     }
+
+    /// Forgets those that do not stay.
+    pub(super) fn retain(&mut self, stays: impl Fn(&AttachedKey) -> bool) {
+        for objects in self.by_subject.values_mut() {
+            objects.retain(|key, _| stays(key));
+        }
+        self.by_subject.retain(|_, objects| !objects.is_empty());
+        self.count = self.by_subject.values().map(BTreeMap::len).sum();
+    }
 }
 
 impl Index {
@@ -48,6 +57,13 @@ impl Index {
         mut object: Object,
         deleted: bool,
     ) {
+        if !self.catalog.is_watched(source) {
+            // Who watched it has not been stopped yet.
+            return;
+        }
+        object
+            .subject_of
+            .retain(|(watch, _)| self.catalog.knows(*watch));
         let attached = std::mem::take(&mut object.attached_to);
         for attached_to in attached {
             self.attached_seen(now, &object, attached_to);
@@ -97,12 +113,20 @@ impl Index {
         let Some(subject) = self.subjects.get_mut(&uid) else {
             return;
         };
-        let mut changed = subject.update(object, labels, annotations, &self.samples);
+        let seen_by: Vec<WatchId> = object.subject_of.iter().map(|(watch, _)| *watch).collect();
+        let catalog = &self.catalog;
+        let mut changed = subject.update(object, labels, annotations, catalog, &self.samples);
         if is_back || (deleted && !subject.deleted) {
+            self.unwatched.remove(&uid);
             subject.set_deleted(deleted);
             self.changed.subject_for_good(&uid);
             changed = true;
         }
+        if changed {
+            // The same version may be seen in another way.
+            self.changed.subject(&uid);
+        }
+        changed |= self.seen_by_successors(&uid, &seen_by);
         if is_new || relabelled {
             waiting.extend(self.note_names(&uid));
         }
@@ -154,6 +178,7 @@ impl Index {
                 self.forget_later(now, &uid);
             } else {
                 subject.set_deleted(true);
+                self.awaiting.remove(&uid);
                 self.map_soon(now, &uid);
             }
         }
@@ -181,6 +206,9 @@ impl Index {
 
     /// An object that comes along with a subject exists, or did until now.
     fn attached_seen(&mut self, now: Time, object: &Object, attached_to: AttachedTo) {
+        if !self.catalog.knows(attached_to.watch) {
+            return;
+        }
         let key = AttachedKey {
             watch: attached_to.watch,
             attachment: attached_to.attachment,
@@ -375,6 +403,10 @@ impl Index {
         if let Some(number) = webhook.number {
             self.changed.use_webhook(number);
         }
+        let mut webhook = webhook;
+        webhook
+            .subject_of
+            .retain(|(watch, _)| self.catalog.knows(*watch));
         self.webhooks.insert(number, webhook);
         self.map_webhook(number);
     }
@@ -384,7 +416,12 @@ impl Index {
         let Some(webhook) = self.webhooks.get(&number) else {
             return;
         };
-        let Some((watch, json)) = webhook.subject_of.first() else {
+        let first = webhook.subject_of.first();
+        let first = first.and_then(|(watch, json)| {
+            let place = self.catalog_of(*watch).place(*watch)?;
+            Some((watch, place, json))
+        });
+        let Some((watch, place, json)) = first else {
             self.webhook_over(number);
             return;
         };
@@ -395,7 +432,7 @@ impl Index {
                 watch: *watch,
             },
             subject: MapperSubject::Webhook(WebhookSubject {
-                watch: watch.watch,
+                watch: place,
                 kind: webhook.kind.clone(),
                 guid: webhook.guid.clone(),
                 received: webhook.received,
@@ -433,7 +470,7 @@ impl Index {
             number: webhook.number,
             json,
         };
-        let scope = self.catalog.scope(watch).cloned();
+        let scope = self.catalog_of(watch).scope(watch).cloned();
         for tree in trees {
             let root = tree.parents.iter().find_map(|parent| match parent {
                 Parent::Root(TraceStart::Event(key)) => Some(TraceKey::event(key)),

@@ -52,6 +52,23 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// Whether anybody wants to know.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// The numbers of watches and sources mean something else now.
+    pub(super) fn catalog(&mut self) {
+        self.catalog_written = false;
+    }
+
+    /// What came along with these subjects was written with other numbers.
+    pub(super) fn renumbered(&mut self, uids: impl Iterator<Item = Uid>) {
+        if self.is_kept {
+            self.emptied.extend(uids);
+        }
+    }
+
     /// A subject is another one now.
     pub(super) fn subject(&mut self, uid: &Uid) {
         if self.is_kept && !self.subjects.contains(uid) {

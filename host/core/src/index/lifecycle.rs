@@ -30,6 +30,9 @@ impl Index {
     /// Asks for a mapping of an object that has changed: at once if the last is long enough ago.
     pub(super) fn map_soon(&mut self, now: Time, uid: &Uid) {
         self.note_mapped(uid);
+        if self.awaits(now, uid) {
+            return;
+        }
         let Some(subject) = self.subjects.get(uid) else {
             return;
         };
@@ -51,6 +54,9 @@ impl Index {
 
     /// Asks for a mapping of an object's newest input, unless one is under way.
     pub(super) fn map_now(&mut self, now: Time, uid: &Uid) {
+        if self.awaits(now, uid) {
+            return;
+        }
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
@@ -63,10 +69,13 @@ impl Index {
 
     /// Asks the mapper of a watch about an object's newest input.
     fn ask(&mut self, now: Time, uid: &Uid, watch: WatchId) {
+        let Some(place) = self.catalog_of(watch).place(watch) else {
+            return;
+        };
         let Some(subject) = self.subjects.get_mut(uid) else {
             return;
         };
-        let Some(input) = subject.input(watch, &self.samples) else {
+        let Some(input) = subject.input(watch, place, &self.samples) else {
             return;
         };
         let revision = subject.mapping.revision;

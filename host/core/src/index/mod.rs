@@ -3,7 +3,8 @@
 //! A reader who follows one object goes: [`intake`] takes it in, [`lifecycle`] has it mapped, [`resolve`] finds its
 //! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`hold`] for what may still change it, [`assemble`]
 //! makes it spans. Two objects with one uid are told apart in [`twins`]. What of it all must survive a restart is told by
-//! [`journal`] and taken back by [`restore`]. Git events, which are no objects, are in [`event`].
+//! [`journal`] and taken back by [`restore`]. Git events, which are no objects, are in [`event`]. [`succession`] is about mappers
+//! that are replaced.
 
 mod annotate;
 mod assemble;
@@ -24,6 +25,7 @@ mod restore;
 mod run;
 mod schedule;
 mod subject;
+mod succession;
 mod texts;
 mod twins;
 
@@ -46,6 +48,7 @@ use self::names::Names;
 use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
+use self::succession::Awaiting;
 use self::texts::Texts;
 use self::twins::Twins;
 use crate::catalog::Catalog;
@@ -116,6 +119,12 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Index {
     catalog: Arc<Catalog>,
+    /// Catalogs before it, the newest last, by whose mappers some objects are mapped to their end.
+    older: Vec<Arc<Catalog>>,
+    /// Objects that are not mapped until they are seen as their mappers want them now.
+    awaiting: HashMap<Uid, Awaiting>,
+    /// Objects that are there, but that no mapper watches any more; until they are finished.
+    unwatched: BTreeSet<Uid>,
     settings: Settings,
     now: Time,
     subjects: HashMap<Uid, Box<Subject>>,
@@ -140,8 +149,9 @@ pub struct Index {
     counts: Counts,
     effects: Vec<Effect>,
     changed: Changed,
-    /// Objects that were restored and whose mapping was not asked for yet.
-    restored: Vec<Uid>,
+    /// Objects whose mapping is wanted, but was not asked for yet, since there are many at once: those that were restored,
+    /// and those whose mapper was replaced.
+    to_map: Vec<Uid>,
     /// Nothing is due: the lists are not complete.
     stands_still: bool,
     /// The end has come: nothing is begun that needs time.
@@ -154,6 +164,9 @@ impl Index {
     pub fn new(catalog: Arc<Catalog>, settings: Settings) -> Self {
         Self {
             catalog,
+            older: Vec::new(),
+            awaiting: HashMap::new(),
+            unwatched: BTreeSet::new(),
             settings,
             now: Time::EPOCH,
             subjects: HashMap::new(),
@@ -174,7 +187,7 @@ impl Index {
             counts: Counts::default(),
             effects: Vec::new(),
             changed: Changed::default(),
-            restored: Vec::new(),
+            to_map: Vec::new(),
             stands_still: false,
             drains: false,
         }
@@ -207,6 +220,7 @@ impl Index {
                 }
             }
             Fact::Fetched(reference, fetched) => self.fetched(now, &reference, fetched),
+            Fact::Replaced(catalog, others) => self.replaced(now, catalog, &others),
             Fact::Annotated(_, annotated) => self.annotated(annotated),
             Fact::Tick => {}
         }
@@ -264,6 +278,11 @@ impl Index {
                     self.lookups.remove(&uid);
                     self.changed.lookup(&uid);
                 }
+                Deadline::LetGo(uid) => {
+                    self.let_go(&uid);
+                    self.map_soon(now, &uid);
+                }
+                Deadline::Replaced => self.drop_older(now),
             }
         }
     }

@@ -28,7 +28,7 @@ impl Packed {
 }
 
 /// A text for each watch and each attachment of one: the first that came, which all others resemble. They are never
-/// replaced, since what was packed against them needs them.
+/// replaced, since what was packed against them needs them; those of watches that nothing is packed for any more go.
 #[derive(Debug, Default)]
 pub(super) struct Samples(BTreeMap<(WatchId, Option<u32>), Box<str>>);
 
@@ -36,6 +36,11 @@ impl Samples {
     /// What texts of a watch resemble, or of one of its attachments. Nothing before the first one came.
     pub(super) fn of(&self, watch: WatchId, attachment: Option<u32>) -> &str {
         self.0.get(&(watch, attachment)).map_or("", |text| text)
+    }
+
+    /// Forgets the texts of watches that are of no use any more.
+    pub(super) fn retain(&mut self, is_used: impl Fn(WatchId) -> bool) {
+        self.0.retain(|(watch, _), _| is_used(*watch));
     }
 
     /// Takes this text for a sample if it is the first.

@@ -100,7 +100,7 @@ pub(super) fn number(watch: WatchId) -> WatchNumber {
     (watch.mapper, watch.watch)
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CatalogRecord {
     /// Watches: number, name of the mapper, group and kind.
     pub(super) watches: Vec<(WatchNumber, String, String, String)>,
@@ -118,6 +118,13 @@ pub(super) struct ReferenceRecord {
     namespace: Option<Arc<str>>,
     name: Arc<str>,
     uid: Uid,
+}
+
+impl ReferenceRecord {
+    /// The object's uid.
+    pub(super) fn uid(&self) -> Uid {
+        Uid::clone(&self.uid)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

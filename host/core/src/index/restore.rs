@@ -4,7 +4,7 @@
 //! confluence, to the same spans. Time stands still meanwhile and until all lists are complete, so that nothing is
 //! given up that a list is about to tell.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Index;
@@ -45,6 +45,8 @@ pub struct Restored {
 struct Numbers {
     watches: HashMap<WatchNumber, WatchId>,
     sources: HashMap<u32, SourceId>,
+    /// Something is called otherwise.
+    differ: bool,
 }
 
 impl Index {
@@ -103,15 +105,21 @@ impl Index {
             };
             self.attached_restored(uid, record, &numbers);
         });
+        if numbers.differ && self.changed.is_kept() {
+            // The numbers of now must not be read together with those of then.
+            self.changed.renumbered(self.subjects.keys().cloned());
+            self.keep_all();
+        }
         restored
     }
 
-    /// Asks for the mappings of some of the objects that were restored; nothing is left to ask for if this is nothing.
+    /// Asks for the mappings of some of the objects that were restored or whose mapper was replaced; nothing is left to ask
+    /// for if this is nothing.
     pub fn resume(&mut self, now: Time, limit: usize) -> Vec<Effect> {
         let now = self.advance(now);
         let mut asked = 0;
         while asked < limit {
-            let Some(uid) = self.restored.pop() else {
+            let Some(uid) = self.to_map.pop() else {
                 break;
             };
             let before = self.effects.len();
@@ -122,10 +130,10 @@ impl Index {
         std::mem::take(&mut self.effects)
     }
 
-    /// Whether there are restored objects that no mapping was asked for yet.
+    /// Whether there are such objects that no mapping was asked for yet.
     #[must_use]
     pub fn is_resuming(&self) -> bool {
-        !self.restored.is_empty()
+        !self.to_map.is_empty()
     }
 
     fn numbers(&self, scan: Scan<'_>) -> Numbers {
@@ -137,17 +145,21 @@ impl Index {
             return Numbers::default();
         };
         let now = self.catalog_record();
-        let mut numbers = Numbers::default();
+        let mut numbers = Numbers {
+            differ: before != now,
+            ..Numbers::default()
+        };
+        let mut taken = BTreeSet::new();
         for (old, mapper, group, kind) in before.watches {
-            // A mapper may have come or gone, or watch more or fewer kinds than before.
+            // A mapper may have come or gone, or watch more or fewer kinds than before. Several watches of one kind stand in
+            // the same order.
             let same = |watch: &&(WatchNumber, String, String, String)| {
                 (&watch.1, &watch.2, &watch.3) == (&mapper, &group, &kind)
             };
-            let exact = now
-                .watches
-                .iter()
-                .find(|watch| same(watch) && watch.0.1 == old.1);
-            if let Some((number, ..)) = exact.or_else(|| now.watches.iter().find(same)) {
+            let mut watches = now.watches.iter();
+            let next = watches.find(|watch| same(watch) && !taken.contains(&watch.0));
+            if let Some((number, ..)) = next.or_else(|| now.watches.iter().find(same)) {
+                taken.insert(*number);
                 let (mapper, watch) = *number;
                 numbers.watches.insert(old, WatchId { mapper, watch });
             }
@@ -198,9 +210,12 @@ impl Index {
             .iter()
             .filter_map(|(watch, json)| Some((*numbers.watches.get(watch)?, Arc::clone(json))));
         let mut inputs: Vec<_> = inputs.collect();
-        inputs.sort_unstable_by_key(|(watch, _)| *watch);
+        inputs.sort_unstable_by_key(|(watch, _)| self.catalog.rank(*watch));
         if is_live && inputs.is_empty() {
             // No mapper wants it any more; what is still there will be listed.
+            let uid = record.key.unwrap_or_else(|| record.reference.uid());
+            self.changed.subject(&uid);
+            self.changed.renumbered(std::iter::once(uid));
             return false;
         }
         let version = record.version.map(|version| version.to_string());
@@ -232,7 +247,7 @@ impl Index {
             }
         }
         subject.first_seen = Time::from_nanoseconds(record.first_seen);
-        subject.update(object, labels, annotations, &self.samples);
+        subject.update(object, labels, annotations, &self.catalog, &self.samples);
         subject.deleted = record.deleted;
         subject.is_kept = true;
         match record.life {
@@ -245,7 +260,7 @@ impl Index {
                     now.plus(self.settings.orphan_deadline),
                     Deadline::Orphan(Uid::clone(&uid)),
                 );
-                self.restored.push(Uid::clone(&uid));
+                self.to_map.push(Uid::clone(&uid));
             }
             LifeRecord::Finished {
                 runs,

@@ -32,6 +32,10 @@ pub(super) enum Deadline {
     ForgetLookup(Uid),
     /// The jobs of an exported event need not be remembered.
     ForgetJobs(TraceKey),
+    /// Whoever took over from the mapper of an object has not seen it.
+    LetGo(Uid),
+    /// Mappers that were replaced may not be needed any more.
+    Replaced,
 }
 
 /// Deadlines in order of time.

@@ -9,6 +9,7 @@ use super::hold::Unmapped;
 use super::packed::{Packed, Samples};
 use super::run::Run;
 use super::texts::Pairs;
+use crate::catalog::Catalog;
 use crate::context::SpanContext;
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{Attached, ObjectSubject, Subject as MapperSubject};
@@ -40,7 +41,8 @@ pub(super) struct Subject {
     pub(super) deleted: bool,
     /// Sources that have told its end.
     pub(super) out_of_sight: Vec<SourceId>,
-    /// What each watch that wants the object reads of it; the first that claims it maps it.
+    /// What each watch that wants the object reads of it, in the order in which they are asked; the first that claims it
+    /// maps it.
     pub(super) inputs: Vec<(WatchId, Packed)>,
     pub(super) attached: AttachedObjects,
     /// By watch: mappers that share a kind have each their own.
@@ -199,6 +201,7 @@ impl Subject {
         object: Object,
         labels: Pairs,
         annotations: Pairs,
+        catalog: &Catalog,
         samples: &Samples,
     ) -> bool {
         if !self.is_newest(&object) {
@@ -211,7 +214,7 @@ impl Subject {
         self.annotations = annotations;
         let mut changed = false;
         for (watch, json) in object.subject_of {
-            if self.take_input(watch, &json, samples) {
+            if self.take_input(watch, &json, catalog, samples) {
                 self.change_input(watch);
                 changed = true;
             }
@@ -223,24 +226,43 @@ impl Subject {
     }
 
     /// Takes over what a watch reads; says whether that has changed.
-    fn take_input(&mut self, watch: WatchId, json: &str, samples: &Samples) -> bool {
+    fn take_input(
+        &mut self,
+        watch: WatchId,
+        json: &str,
+        catalog: &Catalog,
+        samples: &Samples,
+    ) -> bool {
         let like = samples.of(watch, None);
-        let place = self
-            .inputs
-            .binary_search_by_key(&watch, |(watch, _)| *watch);
-        match place {
-            Ok(place) => match self.inputs.get_mut(place) {
-                Some((_, known)) if *known.text(like) != *json => {
-                    *known = Packed::new(json, like);
-                }
-                _ => return false,
-            },
-            Err(place) => {
-                self.inputs.reserve_exact(1);
-                self.inputs.insert(place, (watch, Packed::new(json, like)));
+        if let Some((_, known)) = self.inputs.iter_mut().find(|(known, _)| *known == watch) {
+            if *known.text(like) == *json {
+                return false;
             }
+            *known = Packed::new(json, like);
+            return true;
         }
+        let rank = catalog.rank(watch);
+        let comes_before = |(known, _): &(WatchId, Packed)| catalog.rank(*known) < rank;
+        let place = self.inputs.partition_point(comes_before);
+        self.inputs.reserve_exact(1);
+        self.inputs.insert(place, (watch, Packed::new(json, like)));
         true
+    }
+
+    /// In which turn a watch is asked; one that does not want the object comes after all that do.
+    fn turn(&self, watch: WatchId) -> usize {
+        let mut watches = self.inputs.iter();
+        let place = watches.position(|(known, _)| *known == watch);
+        place.unwrap_or(usize::MAX)
+    }
+
+    /// Of two watches the one that is asked first.
+    fn first_of(&self, left: WatchId, right: WatchId) -> WatchId {
+        if self.turn(right) < self.turn(left) {
+            right
+        } else {
+            left
+        }
     }
 
     /// A source has told the object's end.
@@ -266,10 +288,21 @@ impl Subject {
 
     /// What a watch reads has changed.
     fn change_input(&mut self, watch: WatchId) {
-        let mapping = &mut self.mapping;
-        mapping.revision += 1;
         // A mapper that has declined the object before may claim it now.
-        mapping.changed = Some(mapping.changed.map_or(watch, |changed| changed.min(watch)));
+        let changed = self.mapping.changed;
+        let first = changed.map_or(watch, |changed| self.first_of(changed, watch));
+        self.mapping.changed = Some(first);
+        self.mapping.revision += 1;
+    }
+
+    /// Another mapper is behind a watch, or another watch is to be asked first: unless one that goes before it has
+    /// claimed the object, that is a change of the object to it.
+    pub(super) fn ask_anew(&mut self, watch: WatchId) {
+        let claimed = self.mapping.watch;
+        if claimed.is_none_or(|claimed| self.turn(watch) <= self.turn(claimed)) {
+            self.change_input(watch);
+            self.mapping.own_change = self.mapping.revision;
+        }
     }
 
     /// Takes in an attached object, unless a newer version of it is known. Says whether the mapper would see a
@@ -281,14 +314,18 @@ impl Subject {
         samples: &Samples,
         mut moved: impl FnMut(&AttachedKey),
     ) -> bool {
+        let watch = key.watch;
+        // A watch of the kind that does not select the object may do so some time.
+        let is_wanted = self.inputs.iter().any(|(known, _)| *known == watch);
         if let Some(changed) = self.attached.update(&key, &object, samples) {
             if changed {
-                self.change_input(key.watch);
                 moved(&key);
             }
-            return changed;
+            if changed && is_wanted {
+                self.change_input(watch);
+            }
+            return changed && is_wanted;
         }
-        let watch = key.watch;
         if self.omitted.contains(&(watch, hash(&key.uid))) {
             return false;
         }
@@ -300,8 +337,10 @@ impl Subject {
                 self.omitted.insert((watch, hash(&last.uid)));
             }
         }
-        self.change_input(watch);
-        true
+        if is_wanted {
+            self.change_input(watch);
+        }
+        is_wanted
     }
 
     /// How many attached objects of a watch are not kept.
@@ -310,12 +349,45 @@ impl Subject {
         u32::try_from(omitted.count()).unwrap_or(u32::MAX)
     }
 
+    /// Forgets what watches read that are not asked any more, and what came along for them or is not as it was; gives the
+    /// keys of the latter. If one of them had claimed the object or was to be asked, the first of the rest is asked anew.
+    pub(super) fn drop_watches(
+        &mut self,
+        is_asked: impl Fn(WatchId) -> bool,
+        comes_along: impl Fn(&AttachedKey) -> bool,
+        samples: &Samples,
+    ) -> Vec<AttachedKey> {
+        self.inputs.retain(|(watch, _)| is_asked(*watch));
+        self.omitted.retain(|(watch, _)| is_asked(*watch));
+        let mapping = &mut self.mapping;
+        let before = (mapping.watch, mapping.changed);
+        mapping.watch = mapping.watch.filter(|watch| is_asked(*watch));
+        mapping.changed = mapping.changed.filter(|watch| is_asked(*watch));
+        if (mapping.watch, mapping.changed) != before
+            && let Some((first, _)) = self.inputs.first()
+        {
+            self.ask_anew(*first);
+        }
+        let stays = |key: &AttachedKey| is_asked(key.watch) && comes_along(key);
+        self.attached.retain(stays, samples)
+    }
+
+    /// Brings the watches into the order in which they are asked now; says whether it was another one.
+    pub(super) fn order_watches(&mut self, catalog: &Catalog) -> bool {
+        let rank = |(watch, _): &(WatchId, Packed)| catalog.rank(*watch);
+        if self.inputs.is_sorted_by_key(rank) {
+            return false;
+        }
+        self.inputs.sort_by_key(rank);
+        true
+    }
+
     /// The watch to ask first: the one that has claimed the object, unless there is a change for one before it.
     pub(super) fn watch(&self) -> Option<WatchId> {
         let MappingState { watch, changed, .. } = self.mapping;
         let first = || self.inputs.first().map(|(watch, _)| *watch);
         match (watch, changed) {
-            (Some(watch), Some(changed)) => Some(watch.min(changed)),
+            (Some(watch), Some(changed)) => Some(self.first_of(watch, changed)),
             (watch, changed) => watch.or(changed).or_else(first),
         }
     }
@@ -330,22 +402,30 @@ impl Subject {
     /// A watch has claimed the object; those after it are not asked.
     pub(super) fn claimed(&mut self, by: WatchId) {
         self.mapping.watch = Some(by);
-        if self.mapping.changed.is_some_and(|changed| changed > by) {
+        let turn = self.turn(by);
+        let changed = self.mapping.changed;
+        if changed.is_some_and(|changed| self.turn(changed) > turn) {
             self.mapping.changed = None;
         }
     }
 
     /// The watch to ask if this one declines.
     pub(super) fn watch_after(&self, declined: WatchId) -> Option<WatchId> {
-        let mut watches = self.inputs.iter().map(|(watch, _)| *watch);
-        watches.find(|watch| *watch > declined)
+        let watches = || self.inputs.iter().map(|(watch, _)| *watch);
+        let next = watches().position(|watch| watch == declined);
+        watches().nth(next.map_or(0, |place| place + 1))
     }
 
-    /// What the mapper of a watch is given.
-    pub(super) fn input(&self, watch: WatchId, samples: &Samples) -> Option<MapperSubject> {
+    /// What the mapper of a watch is given. `place`: what the mapper calls the watch.
+    pub(super) fn input(
+        &self,
+        watch: WatchId,
+        place: u32,
+        samples: &Samples,
+    ) -> Option<MapperSubject> {
         let (_, json) = self.inputs.iter().find(|(known, _)| *known == watch)?;
         Some(MapperSubject::Object(ObjectSubject {
-            watch: watch.watch,
+            watch: place,
             json: json.text(samples.of(watch, None)),
             deleted: self.deleted,
             attached: self
@@ -369,7 +449,8 @@ impl Subject {
             changed,
             ..
         } = self.mapping;
-        let declined_before = |changed| watch.is_none_or(|watch| changed < watch);
+        let declined_before =
+            |changed| watch.is_none_or(|watch| self.turn(changed) < self.turn(watch));
         mapped.is_none_or(|mapped| mapped < own_change) || changed.is_some_and(declined_before)
     }
 
@@ -394,7 +475,7 @@ impl Subject {
         let asked = changed.into_iter().chain(in_flight.map(|(_, asked)| asked));
         let asks_before = asked
             .into_iter()
-            .any(|asked| watch.is_none_or(|watch| asked < watch));
+            .any(|asked| watch.is_none_or(|watch| self.turn(asked) < self.turn(watch)));
         mapped.is_some_and(|mapped| mapped >= revision) && !asks_before
     }
 

@@ -86,6 +86,8 @@ impl Index {
             self.drop_runs(now, uid, &runs);
         }
         self.pending.remove(uid);
+        self.awaiting.remove(uid);
+        self.unwatched.remove(uid);
         let key = identity(&subject.reference);
         for known in self.by_source.values_mut() {
             if known.remove(uid) {

@@ -7,6 +7,7 @@ mod marks;
 mod properties;
 mod restarts;
 mod selectors;
+mod succession;
 mod twins;
 
 use std::collections::{BTreeMap, VecDeque};

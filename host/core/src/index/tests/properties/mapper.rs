@@ -135,12 +135,39 @@ impl Key {
 
 /// What the two mappers want to see.
 pub(super) fn catalog() -> Catalog {
+    Catalog::new(descriptions(&[])).unwrap()
+}
+
+/// A mapper that declines whatever it is asked about. It shares a kind and its Events with the others.
+pub(super) fn onlooker() -> (String, Description) {
+    let watch = |name: &str| Watch {
+        source: Source::Objects(kind(name)),
+        fields: vec!["/metadata/labels".to_owned()],
+        attachments: vec![Attachment {
+            source: kind("Event"),
+            relation: Relation::Involved,
+            fields: Vec::new(),
+        }],
+        annotations: Vec::new(),
+    };
+    let description = Description {
+        version: "1".to_owned(),
+        watches: vec![watch("Other"), watch("Run")],
+        ..Description::default()
+    };
+    ("onlooker".to_owned(), description)
+}
+
+/// The descriptions of the two mappers, the first to be asked first. `more`: what they read to no purpose.
+pub(super) fn descriptions(more: &[&str]) -> [(String, Description); 2] {
     let attachment = |name: &str, relation| Attachment {
         source: kind(name),
         relation,
         fields: ["/at", "/count", "/metadata/uid"]
-            .map(str::to_owned)
-            .to_vec(),
+            .iter()
+            .chain(more)
+            .map(ToString::to_string)
+            .collect(),
     };
     let annotation = |key: &str, value| Annotation {
         key: key.to_owned(),
@@ -149,7 +176,11 @@ pub(super) fn catalog() -> Catalog {
     let watch = |name: &str| {
         let mut watch = Watch {
             source: Source::Objects(kind(name)),
-            fields: vec!["/spec".to_owned()],
+            fields: ["/spec"]
+                .iter()
+                .chain(more)
+                .map(ToString::to_string)
+                .collect(),
             attachments: vec![attachment("Event", Relation::Involved)],
             annotations: vec![
                 annotation("traceparent", AnnotationValue::Traceparent),
@@ -181,12 +212,15 @@ pub(super) fn catalog() -> Catalog {
     };
     let first = mapper(&["Job", "Run", "Task", "Pod"]);
     let second = mapper(&["Run"]);
-    Catalog::new([("first".to_owned(), first), ("second".to_owned(), second)]).unwrap()
+    [("first".to_owned(), first), ("second".to_owned(), second)]
 }
 
 /// What the mapper of a request answers.
 pub(super) fn map(request: &MapRequest) -> Result<Outcome, MappingFailure> {
     let mapper = request.ticket.watch.mapper;
+    if mapper > 1 {
+        return Ok(Outcome::NotOurs);
+    }
     let object = match &request.subject {
         Subject::Object(object) => object,
         Subject::Webhook(webhook) => {

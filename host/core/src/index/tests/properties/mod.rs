@@ -13,6 +13,7 @@ mod schedule;
 mod soak;
 mod story;
 mod stray;
+mod tape;
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,11 @@
-//! In which order, how often, how late and across which restarts a story is told. All is read from a tape of numbers:
-//! zeros tell everything once, in order and at once, so that a shorter tape is a simpler schedule.
+//! In which order, how often, how late and across which restarts a story is told, and which mappers take
+//! over meanwhile.
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::mapper::map;
+use super::mapper::{descriptions, map, onlooker};
 use super::story::Story;
+use super::tape::Tape;
 use super::*;
 use crate::index::ATTACHED_INTERVAL;
 use crate::object::Uid;
@@ -17,39 +18,8 @@ const UNDER_WAY: Duration = Duration::from_secs(450);
 const AFTER_ALL: Duration = Duration::from_secs(3_000);
 /// Of one schedule.
 const MAX_RESTARTS: u8 = 2;
-
-/// Source of all choices of a schedule.
-pub(super) struct Tape<'a> {
-    numbers: std::slice::Iter<'a, u16>,
-}
-
-impl<'a> Tape<'a> {
-    pub(super) fn new(numbers: &'a [u16]) -> Self {
-        Self {
-            numbers: numbers.iter(),
-        }
-    }
-
-    /// A number below `limit`; zero once the tape is at its end.
-    fn draw(&mut self, limit: usize) -> usize {
-        if limit < 2 {
-            return 0;
-        }
-        self.numbers
-            .next()
-            .map_or(0, |number| usize::from(*number) % limit)
-    }
-
-    /// True once in so many times.
-    fn once_in(&mut self, times: usize) -> bool {
-        self.draw(times) == times - 1
-    }
-
-    fn take<T>(&mut self, from: &mut Vec<T>) -> T {
-        let place = self.draw(from.len());
-        from.remove(place)
-    }
-}
+/// Of one schedule.
+const MAX_REPLACEMENTS: u8 = 3;
 
 type Annotations = BTreeMap<Arc<str>, Arc<str>>;
 
@@ -70,6 +40,7 @@ struct Player<'a, 'b> {
     /// Of things, by uid, kind and name.
     numbers: HashMap<(Uid, Arc<str>, Arc<str>), usize>,
     index: Index,
+    catalog: Arc<Catalog>,
     now: Time,
     wake_at: Option<Time>,
     /// Answers come late, or twice.
@@ -85,6 +56,7 @@ struct Player<'a, 'b> {
     /// Things that have changed by our own patches and were not told of since.
     to_tell: Vec<usize>,
     restarts: u8,
+    replacements: u8,
     exported: Vec<Vec<Span>>,
     kept: Kept,
 }
@@ -156,6 +128,7 @@ impl<'a, 'b> Player<'a, 'b> {
                 .map(|(thing, number)| (who(&thing.versions[0].object.reference), number))
                 .collect(),
             index,
+            catalog: Arc::clone(&story.catalog),
             now: at(200),
             wake_at: None,
             unreliable,
@@ -166,6 +139,7 @@ impl<'a, 'b> Player<'a, 'b> {
             inherited: HashMap::new(),
             to_tell: Vec::new(),
             restarts: 0,
+            replacements: 0,
             exported: vec![Vec::new()],
             kept: Kept::default(),
         }
@@ -196,6 +170,9 @@ impl Player<'_, '_> {
             if self.tape.once_in(64) {
                 self.restart_somehow();
             }
+            if self.tape.once_in(32) {
+                self.replace_mappers();
+            }
         }
     }
 
@@ -213,6 +190,9 @@ impl Player<'_, '_> {
                 self.pause(pause, until);
                 if self.tape.once_in(128) && self.restart_somehow() {
                     continue 'again;
+                }
+                if self.tape.once_in(64) && self.replace_mappers() {
+                    items = self.items();
                 }
             }
             for source in self.gone() {
@@ -242,6 +222,9 @@ impl Player<'_, '_> {
                 self.answer_mappings();
             }
             if self.tape.once_in(16) && self.restart_somehow() {
+                self.tell_all(late);
+            }
+            if self.tape.once_in(8) && self.replace_mappers() {
                 self.tell_all(late);
             }
         }
@@ -327,14 +310,15 @@ impl Player<'_, '_> {
             added.extend(patched.clone());
             patches = *times;
         }
-        let mut object = if added.is_empty() || !thing.annotations_matter {
+        let is_plain = added.is_empty() || !thing.annotations_matter;
+        let mut object = if is_plain && self.replacements == 0 {
             told.object.clone()
         } else {
             let mut value = told.value.clone();
-            for (key, text) in &added {
+            for (key, text) in added.iter().filter(|_| !is_plain) {
                 value["metadata"]["annotations"][&**key] = (**text).into();
             }
-            self.story.catalog.object(thing.source, &value).unwrap()
+            self.catalog.object(thing.source, &value).unwrap()
         };
         object.annotations.extend(added);
         object.resource_version = (100 * (version as u64 + 1) + patches).to_string().into();
@@ -509,7 +493,7 @@ impl Player<'_, '_> {
         }
         self.restarts += 1;
         let forgetful = self.tape.once_in(2);
-        self.index = Index::new(Arc::clone(&self.story.catalog), Settings::default());
+        self.index = Index::new(Arc::clone(&self.catalog), Settings::default());
         self.index.keep_journal();
         self.wake_at = None;
         self.mappings.clear();
@@ -529,6 +513,8 @@ impl Player<'_, '_> {
 
     /// A new index goes on where the one before was when it was last kept.
     fn restore(&mut self) {
+        // It may be kept before it knows of these again.
+        let told = std::mem::take(&mut self.kept.told);
         self.index.stand_still(self.now);
         let rows = std::mem::take(&mut self.kept.rows);
         let restored = self.index.restore(self.now, &mut |table, each| {
@@ -542,6 +528,18 @@ impl Player<'_, '_> {
             let fact = self.webhook(number, webhook);
             self.observe(fact);
         }
+        self.resume();
+        for item in told {
+            // The webhooks are kept already.
+            if !matches!(item, Item::Webhook(_)) {
+                self.tell(item);
+            }
+        }
+        self.index.go_on();
+        self.observe(Fact::Tick);
+    }
+
+    fn resume(&mut self) {
         while self.index.is_resuming() {
             let mut facts = VecDeque::new();
             for effect in self.index.resume(self.now, 3) {
@@ -551,14 +549,34 @@ impl Player<'_, '_> {
                 self.observe(fact);
             }
         }
-        for item in std::mem::take(&mut self.kept.told) {
-            // The webhooks are kept already.
-            if !matches!(item, Item::Webhook(_)) {
-                self.tell(item);
-            }
+    }
+
+    /// Other mappers take over, which make the same of the story as those before: they read more or less, or others come
+    /// or go that have nothing to do with it. Says whether something has to be listed anew.
+    fn replace_mappers(&mut self) -> bool {
+        if self.replacements == MAX_REPLACEMENTS {
+            return false;
         }
-        self.index.go_on();
-        self.observe(Fact::Tick);
+        self.replacements += 1;
+        let more: &[&str] = [&[][..], &["/status"], &["/status/phase", "/data"]][self.tape.draw(3)];
+        let mut mappers = descriptions(more).to_vec();
+        match self.tape.draw(3) {
+            0 => {}
+            1 => mappers.insert(0, onlooker()),
+            _ => mappers.push(onlooker()),
+        }
+        let catalog = Arc::new(Catalog::after(&self.catalog, mappers).unwrap());
+        let mappers = ["first", "second", "onlooker"];
+        let others = mappers
+            .iter()
+            .filter(|_| self.tape.once_in(2))
+            .flat_map(|mapper| catalog.watches_of(mapper));
+        let others = others.collect();
+        let before = std::mem::replace(&mut self.catalog, Arc::clone(&catalog));
+        self.observe(Fact::Replaced(Arc::clone(&catalog), others));
+        self.resume();
+        let mut sources = catalog.sources();
+        sources.any(|(source, _)| catalog.must_list(source, &before))
     }
 
     fn pause(&mut self, milliseconds: usize, until: Time) {

@@ -1,0 +1,358 @@
+//! Reads a directory of mapper modules: plain files, or as the kubelet mounts a ConfigMap.
+//!
+//! The kubelet writes all files of a ConfigMap into a new directory and swaps the link `..data` to it; no file is ever
+//! written in place. Elsewhere one may be half written, or another one, while it is read: then all are read again.
+
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// What a module's file name ends with.
+const EXTENSION: &str = "wasm";
+/// The link that the kubelet swaps.
+const DATA: &str = "..data";
+/// More modules in one directory are a mistake.
+pub const MODULES: usize = 64;
+/// A larger module is refused. Such of a language with a run-time of its own have some 12 MB.
+pub const MODULE_BYTES: u64 = 32 << 20;
+/// All modules of a directory together.
+pub const DIRECTORY_BYTES: u64 = 128 << 20;
+/// Names become labels of metrics.
+const NAME_BYTES: usize = 63;
+/// So often a directory that changes meanwhile is read before it is left for later.
+const ATTEMPTS: usize = 5;
+
+/// What there was in a directory at one time.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// By name.
+    pub modules: Vec<Module>,
+    /// What was left out, and why.
+    pub troubles: Vec<String>,
+    /// By which it can be told that nothing has changed since.
+    pub stamp: Stamp,
+}
+
+/// A module.
+#[derive(Debug)]
+pub struct Module {
+    /// The file's name without its extension.
+    pub name: String,
+    /// The file, as a person would look for it.
+    pub path: PathBuf,
+    /// SHA-256 of the bytes, 64 lower-case hexadecimal digits.
+    pub digest: String,
+    /// What was hashed.
+    pub bytes: Vec<u8>,
+}
+
+/// Which files there are and of when they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Where they are, links resolved.
+    root: PathBuf,
+    files: Vec<(String, [u64; 3], [i64; 4])>,
+}
+
+/// A directory cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The system does not let us.
+    #[error("the directory {} cannot be read: {reason}; what was loaded from it stays in use", path.display())]
+    Unreadable {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// Somebody writes into it.
+    #[error("the directory {} changes while it is read; it is read again soon", .0.display())]
+    Changing(PathBuf),
+    /// There is too much in it.
+    #[error(
+        "the directory {} holds {found} modules, and {MODULES} is the most: nothing of it is taken; what was loaded from it before stays in use",
+        path.display()
+    )]
+    TooMany {
+        /// The directory.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+    },
+    /// Its modules are too large together.
+    #[error(
+        "the modules in the directory {} have {found} bytes together, and {DIRECTORY_BYTES} is the most: nothing of it is taken; what was loaded from it before stays in use",
+        path.display()
+    )]
+    TooLarge {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes of all its modules.
+        found: u64,
+    },
+}
+
+/// Reads all modules of a directory as of one time; none if that is as it was before.
+///
+/// # Errors
+/// If it cannot be read, or there is too much in it.
+pub fn read(directory: &Path, before: &Stamp) -> Result<Option<Listing>, ReadError> {
+    let mut outcome = Err(ReadError::Changing(directory.to_owned()));
+    for _ in 0..ATTEMPTS {
+        outcome = read_once(directory, before);
+        let again = match &outcome {
+            Err(ReadError::Changing(_)) => true,
+            // A swap has taken away what was being read.
+            Err(ReadError::Unreadable { reason, .. }) => reason.kind() == ErrorKind::NotFound,
+            _ => false,
+        };
+        if !again {
+            break;
+        }
+    }
+    outcome
+}
+
+fn read_once(directory: &Path, before: &Stamp) -> Result<Option<Listing>, ReadError> {
+    let (stamp, files) = stamp(directory)?;
+    if stamp == *before {
+        return Ok(None);
+    }
+    let mut listing = Listing {
+        stamp,
+        ..Listing::default()
+    };
+    if files.len() > MODULES {
+        return Err(ReadError::TooMany {
+            path: directory.to_owned(),
+            found: files.len(),
+        });
+    }
+    let found = files.iter().map(|file| file.metadata.len()).sum();
+    if found > DIRECTORY_BYTES {
+        return Err(ReadError::TooLarge {
+            path: directory.to_owned(),
+            found,
+        });
+    }
+    for file in files {
+        let path = directory.join(&file.file_name);
+        let Some(name) = name(&file.file_name) else {
+            listing.troubles.push(format!(
+                "the module {} is not taken: its name must be 1 to {NAME_BYTES} letters, digits, hyphens, dots and underscores before .{EXTENSION}",
+                path.display()
+            ));
+            continue;
+        };
+        if file.metadata.len() > MODULE_BYTES {
+            listing.troubles.push(format!(
+                "the module {} is not taken: it has {} bytes, and {MODULE_BYTES} is the most",
+                path.display(),
+                file.metadata.len()
+            ));
+            continue;
+        }
+        let bytes = content(&file.path).map_err(|reason| ReadError::Unreadable {
+            path: path.clone(),
+            reason,
+        })?;
+        listing.modules.push(Module {
+            name: name.to_owned(),
+            digest: hex::encode(Sha256::digest(&bytes)),
+            path,
+            bytes,
+        });
+    }
+    let (after, _) = self::stamp(directory)?;
+    if after != listing.stamp {
+        return Err(ReadError::Changing(directory.to_owned()));
+    }
+    Ok(Some(listing))
+}
+
+/// What is in a file; not much more of it than there may be, should it grow meanwhile.
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(MODULE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file that may be a module.
+struct File {
+    file_name: String,
+    path: PathBuf,
+    metadata: Metadata,
+}
+
+/// What there is now, by file name.
+fn stamp(directory: &Path) -> Result<(Stamp, Vec<File>), ReadError> {
+    let unreadable = |path: &Path, reason| ReadError::Unreadable {
+        path: path.to_owned(),
+        reason,
+    };
+    let data = directory.join(DATA);
+    // Resolved once: what is read below it belongs together, whatever the link says then.
+    let root = match fs::canonicalize(&data) {
+        Ok(root) => root,
+        Err(error) if error.kind() == ErrorKind::NotFound && !data.is_symlink() => {
+            fs::canonicalize(directory).map_err(|reason| unreadable(directory, reason))?
+        }
+        Err(reason) => return Err(unreadable(&data, reason)),
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&root).map_err(|reason| unreadable(directory, reason))? {
+        let entry = entry.map_err(|reason| unreadable(directory, reason))?;
+        let path = entry.path();
+        let file_name = entry.file_name().to_string_lossy().into_owned();
+        if file_name.starts_with('.') || path.extension().is_none_or(|it| it != EXTENSION) {
+            continue;
+        }
+        let metadata = fs::metadata(&path).map_err(|reason| unreadable(&path, reason))?;
+        if metadata.is_file() {
+            files.push(File {
+                file_name,
+                path,
+                metadata,
+            });
+        }
+    }
+    files.sort_by(|left, right| left.file_name.cmp(&right.file_name));
+    let stamps = files.iter().map(|file| {
+        let of = &file.metadata;
+        (
+            file.file_name.clone(),
+            [of.dev(), of.ino(), of.len()],
+            [of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec()],
+        )
+    });
+    let stamp = Stamp {
+        root,
+        files: stamps.collect(),
+    };
+    Ok((stamp, files))
+}
+
+/// The name of a mapper by its file.
+fn name(file_name: &str) -> Option<&str> {
+    let name = Path::new(file_name).file_stem()?.to_str()?;
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let fits = (1..=NAME_BYTES).contains(&name.len());
+    (fits && name.bytes().all(valid)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(listing: &Listing) -> Vec<&str> {
+        let modules = listing.modules.iter();
+        modules.map(|module| module.name.as_str()).collect()
+    }
+
+    fn listed(directory: &Path) -> Listing {
+        read(directory, &Stamp::default()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn plain_files_are_modules_by_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["b.wasm", "a.wasm", "notes.txt", ".hidden.wasm", "ü.wasm"] {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        fs::create_dir(directory.path().join("folder.wasm")).unwrap();
+        let listing = listed(directory.path());
+        assert_eq!(names(&listing), ["a", "b"]);
+        assert_eq!(listing.modules[0].bytes, b"a.wasm");
+        assert_eq!(
+            listing.modules[0].digest,
+            hex::encode(Sha256::digest("a.wasm"))
+        );
+        assert!(matches!(listing.troubles.as_slice(), [trouble] if trouble.contains("ü.wasm")));
+        assert!(read(directory.path(), &listing.stamp).unwrap().is_none());
+        fs::write(directory.path().join("b.wasm"), "another").unwrap();
+        let listing = read(directory.path(), &listing.stamp).unwrap().unwrap();
+        assert_eq!(listing.modules[1].bytes, b"another");
+    }
+
+    #[test]
+    fn a_config_map_is_read_by_its_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        for (generation, module) in [("..1", "first"), ("..2", "second")] {
+            fs::create_dir(path.join(generation)).unwrap();
+            fs::write(path.join(generation).join("m.wasm"), module).unwrap();
+        }
+        symlink("..1", path.join(DATA)).unwrap();
+        symlink("..data/m.wasm", path.join("m.wasm")).unwrap();
+        let listing = listed(path);
+        assert_eq!(listing.modules[0].bytes, b"first");
+        assert_eq!(listing.modules[0].path, path.join("m.wasm"));
+        symlink("..2", path.join("..next")).unwrap();
+        fs::rename(path.join("..next"), path.join(DATA)).unwrap();
+        let listing = read(path, &listing.stamp).unwrap().unwrap();
+        assert_eq!(listing.modules[0].bytes, b"second");
+        fs::remove_dir_all(path.join("..2")).unwrap();
+        let error = read(path, &listing.stamp).unwrap_err();
+        assert!(error.to_string().contains("stays in use"), "{error}");
+    }
+
+    #[test]
+    fn too_much_is_refused_and_said() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..1_000 {
+            fs::write(directory.path().join(format!("{number}.wasm")), "").unwrap();
+        }
+        let error = read(directory.path(), &Stamp::default()).unwrap_err();
+        assert!(
+            matches!(error, ReadError::TooMany { found: 1_000, .. }),
+            "{error}"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        let large = fs::File::create(directory.path().join("large.wasm")).unwrap();
+        large.set_len(MODULE_BYTES + 1).unwrap();
+        let listing = listed(directory.path());
+        assert!(listing.modules.is_empty());
+        assert!(listing.troubles[0].contains("is the most"));
+        large.set_len(DIRECTORY_BYTES + 1).unwrap();
+        let error = read(directory.path(), &Stamp::default()).unwrap_err();
+        assert!(matches!(error, ReadError::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_meanwhile_is_read_as_of_one_time() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m.wasm");
+        fs::write(&path, [1; 1 << 16]).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for byte in (1..=200_u8).cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let temporary = directory.path().join("next");
+                    fs::write(&temporary, vec![byte; 1 << 16]).unwrap();
+                    fs::rename(&temporary, &path).unwrap();
+                }
+            });
+            for _ in 0..50 {
+                match read(directory.path(), &Stamp::default()) {
+                    Ok(listing) => {
+                        let module = &listing.unwrap().modules[0].bytes;
+                        assert!(module.iter().all(|byte| *byte == module[0]));
+                    }
+                    Err(error) => assert!(matches!(error, ReadError::Changing(_)), "{error}"),
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -1,0 +1,167 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::*;
+
+const ARGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/argo-workflow.wasm"));
+const TWELVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twelve-fields.wasm"));
+
+fn library(directories: &[&Path]) -> Library {
+    let directories = directories.iter().map(|path| path.to_path_buf());
+    Library::open(directories.collect(), Clock::system()).unwrap()
+}
+
+fn names(library: &Library) -> Vec<String> {
+    let mappers = library.mappers().mappers.iter();
+    mappers.map(|mapper| mapper.name().to_owned()).collect()
+}
+
+fn digest(library: &Library, name: &str) -> String {
+    let mut mappers = library.mappers().mappers.iter();
+    let mapper = mappers.find(|mapper| mapper.name() == name).unwrap();
+    mapper.digest().to_owned()
+}
+
+const BUILT_IN: [&str; 4] = ["lighthouse", "tekton", "kubernetes", "jenkins-x"];
+
+#[test]
+fn modules_come_before_the_built_in_ones_and_replace_them_by_name() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(first.path().join("z.wasm"), TWELVE).unwrap();
+    fs::write(second.path().join("tekton.wasm"), ARGO).unwrap();
+    fs::write(second.path().join("a.wasm"), ARGO).unwrap();
+    fs::write(second.path().join("z.wasm"), ARGO).unwrap();
+    let library = library(&[first.path(), second.path()]);
+    assert_eq!(
+        names(&library),
+        ["z", "a", "tekton", "lighthouse", "kubernetes", "jenkins-x"]
+    );
+    assert_eq!(digest(&library, "z"), hex::encode(sha2_of(TWELVE)));
+    let troubles = library.report().troubles();
+    assert!(
+        matches!(troubles.as_slice(), [trouble] if trouble.contains("comes first")),
+        "{troubles:?}"
+    );
+}
+
+fn sha2_of(bytes: &[u8]) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).into()
+}
+
+#[test]
+fn a_bad_module_never_replaces_a_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("argo-workflow.wasm");
+    fs::write(&file, ARGO).unwrap();
+    let mut library = library(&[directory.path()]);
+    let good = digest(&library, "argo-workflow");
+    let catalog = Arc::clone(&library.mappers().catalog);
+    // Half of it, as somebody is writing it in place.
+    for bad in [&ARGO[..ARGO.len() / 2], b"", b"no module"] {
+        fs::write(&file, bad).unwrap();
+        assert!(!library.reload());
+        assert_eq!(digest(&library, "argo-workflow"), good);
+        assert!(Arc::ptr_eq(&catalog, &library.mappers().catalog));
+        let troubles = library.report().troubles();
+        assert_eq!(troubles.len(), 1, "{troubles:?}");
+    }
+    assert_eq!(library.report().reloads()["refused"], 3);
+    assert_eq!(library.report().refused(), ["argo-workflow"]);
+    fs::write(&file, TWELVE).unwrap();
+    assert!(library.reload());
+    assert_ne!(digest(&library, "argo-workflow"), good);
+    assert!(library.report().troubles().is_empty());
+    fs::remove_file(&file).unwrap();
+    assert!(library.reload());
+    assert_eq!(names(&library), BUILT_IN);
+}
+
+#[test]
+fn a_bad_module_in_place_of_a_built_in_one_leaves_that_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("tekton.wasm"), "no module").unwrap();
+    let library = library(&[directory.path()]);
+    assert_eq!(names(&library), BUILT_IN);
+    assert_eq!(library.report().refused(), ["tekton"]);
+    assert!(Mappers::strictly(vec![directory.path().to_owned()]).is_err());
+}
+
+#[test]
+fn what_does_not_change_is_not_loaded_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("a.wasm"), ARGO).unwrap();
+    let mut library = library(&[path]);
+    let mapper = |library: &Library| Arc::clone(&library.mappers().mappers[0]);
+    let before = mapper(&library);
+    assert!(!library.reload());
+    fs::write(path.join("b.wasm"), TWELVE).unwrap();
+    assert!(library.reload());
+    assert!(Arc::ptr_eq(&before, &mapper(&library)));
+    // The same bytes in another file are the same mapper.
+    fs::write(path.join("next"), ARGO).unwrap();
+    fs::rename(path.join("next"), path.join("a.wasm")).unwrap();
+    assert!(!library.reload());
+    assert!(Arc::ptr_eq(&before, &mapper(&library)));
+}
+
+#[test]
+fn a_directory_that_vanishes_leaves_in_use_what_was_in_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("mappers");
+    let mut library = library(&[&directory]);
+    assert_eq!(names(&library), BUILT_IN);
+    assert!(library.report().troubles()[0].contains("cannot be read"));
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("a.wasm"), ARGO).unwrap();
+    assert!(library.reload());
+    assert_eq!(names(&library)[0], "a");
+    assert!(library.report().troubles().is_empty());
+    fs::remove_dir_all(&directory).unwrap();
+    assert!(!library.reload());
+    assert_eq!(names(&library)[0], "a");
+    assert!(library.report().troubles()[0].contains("stays in use"));
+    fs::create_dir(&directory).unwrap();
+    assert!(library.reload());
+    assert_eq!(names(&library), BUILT_IN);
+}
+
+#[test]
+fn a_swap_of_a_config_map_is_one_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    for (generation, modules) in [
+        ("..1", [("a", ARGO), ("b", TWELVE)]),
+        ("..2", [("b", ARGO), ("c", TWELVE)]),
+    ] {
+        fs::create_dir(path.join(generation)).unwrap();
+        for (name, bytes) in modules {
+            let file = path.join(generation).join(format!("{name}.wasm"));
+            fs::write(file, bytes).unwrap();
+        }
+    }
+    symlink("..1", path.join("..data")).unwrap();
+    let mut library = library(&[path]);
+    assert_eq!(names(&library)[..2], ["a", "b"]);
+    let numbers = |library: &Library, name: &str| {
+        let mut watches = library.mappers().catalog.watches_of(name);
+        watches.next().unwrap()
+    };
+    let (a, b) = (numbers(&library, "a"), numbers(&library, "b"));
+    symlink("..2", path.join("..next")).unwrap();
+    fs::rename(path.join("..next"), path.join("..data")).unwrap();
+    assert!(library.reload());
+    assert_eq!(names(&library)[..2], ["b", "c"]);
+    let catalog = &library.mappers().catalog;
+    assert!(
+        !catalog.knows(a) && !catalog.knows(b),
+        "they watch other kinds"
+    );
+    let c = numbers(&library, "c");
+    assert!(
+        c.mapper > a.mapper.max(b.mapper),
+        "numbers are not used twice"
+    );
+}

@@ -1,0 +1,75 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::clock::Clock;
+
+const ARGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/argo-workflow.wasm"));
+
+/// The system tells; nobody looks.
+fn patient() -> Settings {
+    Settings {
+        poll: Duration::from_secs(3_600),
+        quiet: Duration::from_millis(10),
+        ..Settings::default()
+    }
+}
+
+/// Nobody tells in time; the directories are looked at.
+fn looking() -> Settings {
+    Settings {
+        poll: Duration::from_millis(10),
+        quiet: Duration::from_millis(1),
+        ..Settings::default()
+    }
+}
+
+fn names(generation: &Generation) -> Vec<String> {
+    let watches = generation.catalog.watches();
+    let mut names: Vec<String> = watches.map(|(_, name, _)| name.to_owned()).collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_is_in_use_as_soon_as_it_is_there_and_until_it_is_gone() {
+    for settings in [patient(), looking()] {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("mappers");
+        fs::create_dir_all(directory.join("..1")).unwrap();
+        fs::create_dir_all(directory.join("..2")).unwrap();
+        symlink("..1", directory.join("..data")).unwrap();
+        let library = Library::open(vec![directory.clone()], Clock::system()).unwrap();
+        let stop = CancellationToken::new();
+        let (mut in_use, task) = watch(library, settings, stop.clone());
+        let first = in_use.first().clone();
+        assert!(!names(&first).contains(&"argo".to_owned()));
+        fs::write(directory.join("..2/argo.wasm"), ARGO).unwrap();
+        symlink("..2", directory.join("..next")).unwrap();
+        fs::rename(directory.join("..next"), directory.join("..data")).unwrap();
+        let second = in_use.other_than(&first).await;
+        assert_eq!(names(&second)[0], "argo");
+        symlink("..1", directory.join("..next")).unwrap();
+        fs::rename(directory.join("..next"), directory.join("..data")).unwrap();
+        let third = in_use.other_than(&second).await;
+        assert_eq!(names(&third), names(&first));
+        stop.cancel();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_comes_later_is_found() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("mappers");
+    let library = Library::open(vec![directory.clone()], Clock::system()).unwrap();
+    let stop = CancellationToken::new();
+    let (mut in_use, task) = watch(library, looking(), stop.clone());
+    let first = in_use.first().clone();
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("argo.wasm"), ARGO).unwrap();
+    let second = in_use.other_than(&first).await;
+    assert_eq!(names(&second)[0], "argo");
+    stop.cancel();
+    task.await.unwrap();
+}
