@@ -134,7 +134,9 @@ pub fn build_with_mappers(profile: &str) -> Result<(PathBuf, PathBuf)> {
     let components = of_host.find_map(|message| text(message, "out_dir"));
     Ok((
         executable.context("cargo names no executable")?.into(),
-        components.context("cargo names no output of the build script")?.into(),
+        components
+            .context("cargo names no output of the build script")?
+            .into(),
     ))
 }
 
