@@ -22,8 +22,12 @@ const CHURN: usize = 20_000;
 const KEPT: usize = 500;
 /// How long a pipeline takes.
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long the plugin waits for parents, and for what comes late.
-const WINDOWS: [&str; 2] = ["--orphan-deadline=60s", "--settle=500ms"];
+/// How long the plugin waits for parents and for what comes late, and how many annotations it may set.
+const WINDOWS: [&str; 3] = [
+    "--orphan-deadline=60s",
+    "--settle=500ms",
+    "--patches-per-second=500",
+];
 
 pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
     let cluster = Cluster::start().await?;
