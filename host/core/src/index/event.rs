@@ -330,6 +330,10 @@ impl Index {
     pub(super) fn forget_jobs_due(&mut self, key: &TraceKey) {
         if let Some(event) = self.events.get_mut(key).filter(|event| event.exported) {
             event.jobs.retain(|_, job| job.end.is_none());
+            if event.jobs.is_empty() {
+                // An empty map keeps its last node.
+                event.jobs = BTreeMap::new();
+            }
         }
     }
 
