@@ -161,6 +161,8 @@ fn receipts(
         .flat_map(|resource| &resource.scope_spans)
         .flat_map(|scoped| &scoped.spans)
         .filter(|span| span.parent_span_id.is_empty())
+        // One that starts with a whole second starts with the creation of a job.
+        .filter(|span| !span.start_time_unix_nano.is_multiple_of(1_000_000_000))
         .map(|span| Time::from_nanoseconds(span.start_time_unix_nano));
     let known: Vec<Time> = written.chain(roots).collect();
     let within = |(sent, answered): &Window| {
