@@ -230,7 +230,8 @@ async fn the_stop_exports_what_has_ended_without_waiting() {
     .await
     .expect("all rooms");
     let ended = |progress: &Progress| {
-        progress.mappings == 0
+        progress.ready
+            && progress.mappings == 0
             && progress
                 .resource_versions
                 .values()
