@@ -67,7 +67,8 @@ A
   logged apt-get -qq download etcd-server golang-github-modern-go-reflect2-dev
   logged apt-get -qq source --download-only kubernetes
 )
-for package in deb/*.deb; do logged dpkg -x "$package" deb/root; done
+unpacked=$work/deb/unpacked/usr
+for package in deb/*.deb; do logged dpkg -x "$package" "${unpacked%/usr}"; done
 tar xf deb/kubernetes_*.orig.tar.gz
 
 step "2/4 Go $GO from PyPI"
@@ -81,7 +82,7 @@ cd gopath/src/k8s.io/kubernetes
 # The vendored reflect2 1.0.1 does not work with Go 1.18 and later; Debian's package is 1.0.2.
 reflect=vendor/github.com/modern-go/reflect2
 rm -f $reflect/*.go $reflect/*.s
-cp "$work"/deb/root/usr/share/gocode/src/github.com/modern-go/reflect2/*.{go,s} $reflect/
+cp "$unpacked"/share/gocode/src/github.com/modern-go/reflect2/*.{go,s} $reflect/
 rm -f $reflect/*_test.go
 
 step "3/4 the generated source that the package lacks (OpenAPI)"
@@ -106,7 +107,7 @@ for package in k8s.io/client-go/pkg/version k8s.io/component-base/version; do
 done
 logged go build -tags providerless -ldflags "-s -w $flags" -o "$work/bin/kube-apiserver" ./cmd/kube-apiserver
 
-cp "$work/deb/root/usr/bin/etcd" "$work/bin/"
+cp "$unpacked/bin/etcd" "$work/bin/"
 rm "$work/bin/openapi-gen"
 rm -rf "$done_in"
 mv "$work/bin" "$done_in"

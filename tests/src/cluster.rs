@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::process::Lines;
 use crate::scenario::folder_of_tests;
+use crate::wait;
 
 /// Building the binaries takes about three minutes where there are none yet.
 const START: Duration = Duration::from_secs(1_200);
@@ -156,14 +157,9 @@ impl ApiServer {
             }
             let path = format!("{DEFINITIONS}/{}", string(&definition, "/metadata/name")?);
             request(&self.client, "DELETE", &path, None).await?;
-            let gone = async {
-                while request(&self.client, "GET", &path, None).await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            };
-            return tokio::time::timeout(ESTABLISH, gone)
-                .await
-                .with_context(|| format!("{kind} is there after {ESTABLISH:?}"));
+            let is_gone = async || Ok(request(&self.client, "GET", &path, None).await.is_err());
+            let gone = wait::until(ESTABLISH, is_gone).await;
+            return gone.with_context(|| format!("{kind} is still there"));
         }
         bail!("no definition of {kind}")
     }
@@ -180,19 +176,14 @@ impl ApiServer {
         let versions = definition
             .pointer("/spec/versions")
             .and_then(Value::as_array);
-        let served = async {
-            for version in versions.into_iter().flatten() {
-                let version = string(version, "/name")?;
-                let path = format!("/apis/{group}/{version}/{plural}");
-                while request(&self.client, "GET", &path, None).await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-            anyhow::Ok(())
-        };
-        tokio::time::timeout(ESTABLISH, served)
-            .await
-            .with_context(|| format!("{name} is not served after {ESTABLISH:?}"))?
+        for version in versions.into_iter().flatten() {
+            let version = string(version, "/name")?;
+            let path = format!("/apis/{group}/{version}/{plural}");
+            let is_served = async || Ok(request(&self.client, "GET", &path, None).await.is_ok());
+            let served = wait::until(ESTABLISH, is_served).await;
+            served.with_context(|| format!("{name} is not served in {version}"))?;
+        }
+        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::outcome::{Outcome, added_annotations, scrape, title};
 use crate::process::KEY;
 use crate::scenario::{Scenario, What};
-use crate::{web, webhook};
+use crate::{wait, web, webhook};
 
 /// For the host to become quiet.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -222,19 +222,12 @@ impl Ground<'_> {
     /// Waits until the host says something, or does not any more.
     async fn said(&self, said: &Said<'_>, wanted: bool) -> Result<()> {
         let mut last = (Value::Null, String::new());
-        let waiting = async {
-            loop {
-                last = self.troubles_and_metrics().await?;
-                if said.is_in(&last.0, &last.1, wanted) {
-                    return anyhow::Ok(());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(outcome) => outcome,
-            Err(_) => anyhow::bail!("{said:?} does not become {wanted}: {} {}", last.0, last.1),
-        }
+        let waited = wait::until(PATIENCE, async || {
+            last = self.troubles_and_metrics().await?;
+            Ok(said.is_in(&last.0, &last.1, wanted))
+        })
+        .await;
+        waited.with_context(|| format!("{said:?} does not become {wanted}: {} {}", last.0, last.1))
     }
 
     async fn troubles_and_metrics(&self) -> Result<(Value, String)> {

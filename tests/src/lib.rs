@@ -19,5 +19,6 @@ pub mod process;
 pub mod pure;
 pub mod real;
 pub mod scenario;
+pub mod wait;
 pub mod web;
 pub mod webhook;

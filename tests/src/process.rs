@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::web;
+use crate::{wait, web};
 
 /// The token that webhooks are signed with.
 pub const KEY: &str = "the token of the tests";
@@ -279,19 +279,17 @@ impl Process {
     ) -> Result<(u16, String)> {
         let url = format!("http://{}/readyz", self.admin);
         let mut last = None;
-        let waiting = async {
-            loop {
-                let response = self.client.get(&url).send().await?;
-                let said = (response.status().as_u16(), response.text().await?);
-                if wished(said.0, &said.1) {
-                    return anyhow::Ok(said);
-                }
-                last = Some(said);
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let outcome = wait::answer(patience, async || {
+            let response = self.client.get(&url).send().await?;
+            let said = (response.status().as_u16(), response.text().await?);
+            if wished(said.0, &said.1) {
+                return Ok(Some(said));
             }
-        };
-        let outcome = tokio::time::timeout(patience, waiting).await;
-        outcome.with_context(|| format!("readiness stayed {last:?}"))?
+            last = Some(said);
+            Ok(None)
+        })
+        .await;
+        outcome.with_context(|| format!("readiness was {last:?}"))
     }
 
     /// Waits until it says that it leads all replicas.

@@ -40,7 +40,6 @@ pub trait Mapper {
 macro_rules! export_mapper {
     ($mapper:ty) => {
         #[cfg(target_arch = "wasm32")]
-        #[allow(unsafe_code)] // The canonical ABI passes addresses, and names of exports are for the host.
         const _: () = {
             /// As the canonical ABI passes a configuration.
             #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0-draft.2#configure")]

@@ -15,7 +15,7 @@ use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::{count, without_resends};
 use lighthouse_telemetry_tests::process::{KEY, Process};
 use lighthouse_telemetry_tests::scenario::{ANYWHERE, Scenario};
-use lighthouse_telemetry_tests::{pure, web, webhook};
+use lighthouse_telemetry_tests::{pure, wait, web, webhook};
 use tempfile::TempDir;
 
 use super::processes::receiver;
@@ -102,14 +102,8 @@ impl Replicas<'_> {
             (0, [state, _]) => (first, second, state),
             (_, [_, state]) => (second, first, state),
         };
-        let ended = async {
-            while !leader.has_ended()? {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            anyhow::Ok(())
-        };
-        let ended = tokio::time::timeout(PATIENCE, ended).await;
-        ended.context("the leader does not give up")??;
+        let ended = wait::until(PATIENCE, async || leader.has_ended()).await;
+        ended.context("the leader does not give up")?;
         lost_the_lease(std::mem::replace(leader, self.start(state).await?)).await?;
         let other_leads = other.leads(LEASE + LEASE / 2).await;
         ensure!(
@@ -121,19 +115,16 @@ impl Replicas<'_> {
 
     /// Waits until one of them leads, and the other one does not. Says which.
     async fn one_leads(&self, both: &mut [Process; 2]) -> Result<usize> {
-        let waiting = async {
-            loop {
-                self.start_again(both).await?;
-                let [first, second] = &*both;
-                match tokio::try_join!(leads(first), leads(second))? {
-                    (true, true) => anyhow::bail!("both lead"),
-                    (false, false) => tokio::time::sleep(Duration::from_millis(50)).await,
-                    (first, _) => return Ok(usize::from(!first)),
-                }
+        let leader = wait::answer(PATIENCE, async || {
+            self.start_again(both).await?;
+            let [first, second] = &*both;
+            match tokio::try_join!(leads(first), leads(second))? {
+                (true, true) => anyhow::bail!("both lead"),
+                (false, false) => Ok(None),
+                (first, _) => Ok(Some(usize::from(!first))),
             }
-        };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        waited.context("nobody leads")?
+        });
+        leader.await.context("nobody leads")
     }
 }
 
@@ -193,19 +184,12 @@ async fn comes_back(ground: &Ground) -> Result<()> {
     })
     .await?;
     // It has said so in the cluster, so that nobody else exports it.
-    let says = async {
-        loop {
-            let annotations = namespace.annotations().await?;
-            let mut keys = annotations.values().flat_map(|set| set.keys());
-            if annotations.len() == 2 && keys.any(|key| key.ends_with("/traceExported")) {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, says)
-        .await
-        .context("it does not say so")??;
+    let says = wait::until(PATIENCE, async || {
+        let annotations = namespace.annotations().await?;
+        let mut keys = annotations.values().flat_map(|set| set.keys());
+        Ok(annotations.len() == 2 && keys.any(|key| key.ends_with("/traceExported")))
+    });
+    says.await.context("it does not say so")?;
     first.kill()?;
     second.leads(LEASE * 3).await?;
 
@@ -301,20 +285,13 @@ async fn away_api_server(ground: &Ground) -> Result<()> {
         &ground.mappers,
         &load.served(&load.annotations().await?, &[])?,
     )?;
-    let waiting = async {
-        loop {
-            replicas.one_leads(&mut both).await?;
-            let spans = without_resends(&receiver.spans())?;
-            if count(&spans) >= count(&due) {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    // If not all has come, the comparison says what.
-    if let Ok(arrived) = tokio::time::timeout(PATIENCE, waiting).await {
-        arrived?;
-    }
+    // If not all comes, the comparison says what.
+    wait::answer_within(PATIENCE, async || {
+        replicas.one_leads(&mut both).await?;
+        let spans = without_resends(&receiver.spans())?;
+        Ok((count(&spans) >= count(&due)).then_some(()))
+    })
+    .await?;
     let annotations = load.annotations().await?;
     for process in both {
         let ended = process.terminate().await?;

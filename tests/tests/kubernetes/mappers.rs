@@ -11,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::process::{Process, command};
-use lighthouse_telemetry_tests::web;
+use lighthouse_telemetry_tests::{wait, web};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -154,7 +155,7 @@ struct Span {
     end: Option<String>,
 }
 
-fn spans(receiver: &Receiver) -> Vec<Span> {
+fn spans(received: &[ResourceSpans]) -> Vec<Span> {
     use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
     let text = |attributes: &[KeyValue], key: &str| {
         let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
@@ -164,7 +165,7 @@ fn spans(receiver: &Receiver) -> Vec<Span> {
         }
     };
     let mut spans = Vec::new();
-    for resource in receiver.spans() {
+    for resource in received.iter().cloned() {
         let of = resource.resource.unwrap_or_default().attributes;
         let service = text(&of, "service.name").unwrap_or_default();
         for span in resource
@@ -192,37 +193,22 @@ fn spans(receiver: &Receiver) -> Vec<Span> {
 /// Waits for the main span of an object.
 async fn main_span(receiver: &Receiver, object: &str) -> Result<Span> {
     let of = |span: &Span| span.object.as_deref() == Some(object);
-    let waiting = async {
-        loop {
-            if let Some(span) = spans(receiver).into_iter().find(of) {
-                return span;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.with_context(|| {
-        format!(
-            "no span of {object} arrives; there are {:?}",
-            spans(receiver)
-        )
-    })
+    let arrived = receiver.wait_for(|received| spans(received).iter().any(of));
+    let arrived = tokio::time::timeout(PATIENCE, arrived).await;
+    let spans = spans(&arrived.unwrap_or_else(|_| receiver.spans()));
+    let span = spans.iter().find(|span| of(span)).cloned();
+    span.with_context(|| format!("no span of {object} arrives; there are {spans:?}"))
 }
 
 /// Waits until what the process says of its mappers is as wished.
 async fn mappers(process: &Process, what: &str, wished: impl Fn(&Value) -> bool) -> Result<Value> {
     let mut said = Value::Null;
-    let waiting = async {
-        loop {
-            said = serde_json::from_str(&web::get(process.admin(), "/api/mappers").await?)?;
-            if wished(&said) {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.with_context(|| format!("{what}: the process says {said}"))??;
+    let waited = wait::until(PATIENCE, async || {
+        said = serde_json::from_str(&web::get(process.admin(), "/api/mappers").await?)?;
+        Ok(wished(&said))
+    })
+    .await;
+    waited.with_context(|| format!("{what}: the process says {said}"))?;
     Ok(said)
 }
 
@@ -245,14 +231,11 @@ async fn unwatched(process: &Process) -> Result<()> {
     let is_watch = |line: &str| {
         line.starts_with("lighthouse_telemetry_watches{") && line.contains("Workflow.argoproj.io")
     };
-    while web::get(process.admin(), "/metrics")
-        .await?
-        .lines()
-        .any(is_watch)
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
+    wait::until(PATIENCE, async || {
+        let metrics = web::get(process.admin(), "/metrics").await?;
+        Ok(!metrics.lines().any(is_watch))
+    })
+    .await
 }
 
 /// The same module with another name of its service.
@@ -345,15 +328,15 @@ async fn foreign_kind(ground: &Ground) -> Result<()> {
     mount.swap(&[])?;
     let gone = |said: &Value| argo(said).is_none();
     mappers(&process, "the mapper does not go", gone).await?;
-    let unwatched = tokio::time::timeout(PATIENCE, unwatched(&process)).await;
-    unwatched.context("the kind is still watched")??;
+    let unwatched = unwatched(&process).await;
+    unwatched.context("the kind is still watched")?;
     let fourth = main_span(&receiver, "fourth").await?;
     ensure!(fourth.end.as_deref() == Some("unwatched"), "{fourth:?}");
     namespace.apply(&workflow("fifth", true)).await?;
     let ended = process.terminate().await?;
     ensure!(ended.status.success(), "{}", ended.log);
 
-    let spans = spans(&receiver);
+    let spans = spans(&receiver.spans());
     ensure!(
         !spans
             .iter()

@@ -10,8 +10,8 @@ use lighthouse_telemetry_tests::cluster::{self, ApiServer};
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::count;
 use lighthouse_telemetry_tests::process::{KEY, Process, command};
-use lighthouse_telemetry_tests::web;
 use lighthouse_telemetry_tests::webhook::{self, headers};
+use lighthouse_telemetry_tests::{wait, web};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -120,14 +120,9 @@ pub fn job(name: &str, state: &str) -> Value {
 }
 
 pub async fn annotated(namespace: &Namespace, count: usize) -> Result<()> {
-    let waiting = async {
-        while namespace.annotations().await?.len() < count {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        anyhow::Ok(())
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.with_context(|| format!("fewer than {count} objects were annotated"))?
+    let are_annotated = async || Ok(namespace.annotations().await?.len() >= count);
+    let waited = wait::until(PATIENCE, are_annotated).await;
+    waited.with_context(|| format!("fewer than {count} objects were annotated"))
 }
 
 /// Announces a body of this length and sends none of it.

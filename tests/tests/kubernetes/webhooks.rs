@@ -11,8 +11,8 @@ use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::{count, without_resends};
 use lighthouse_telemetry_tests::process::{KEY, Process};
-use lighthouse_telemetry_tests::web;
 use lighthouse_telemetry_tests::webhook::{self, headers};
+use lighthouse_telemetry_tests::{wait, web};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -140,16 +140,9 @@ async fn figure(process: &Process, name: &str) -> Result<u64> {
 
 /// Waits until a figure of the process is as wished.
 pub async fn metric(process: &Process, name: &str, wished: impl Fn(u64) -> bool) -> Result<()> {
-    let waiting = async {
-        loop {
-            if wished(figure(process, name).await?) {
-                return anyhow::Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    waited.with_context(|| format!("{name} does not become so"))?
+    let is_so = async || Ok(wished(figure(process, name).await?));
+    let waited = wait::until(PATIENCE, is_so).await;
+    waited.with_context(|| format!("{name} does not become so"))
 }
 
 /// Resident memory in kilobytes: <https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>.

@@ -33,6 +33,22 @@ use crate::object::{ObjectReference, SourceId};
 use crate::span::Span;
 use crate::time::{Precision, Time};
 
+/// Writes changes as a journal does.
+fn keep_rows(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, changes: impl IntoIterator<Item = Change>) {
+    for change in changes {
+        match change {
+            Change::Put(key, value) => {
+                rows.insert(key, value);
+            }
+            Change::Remove(key) => {
+                rows.remove(&key);
+            }
+            Change::RemoveAll(prefix) => rows.retain(|key, _| !key.starts_with(&prefix)),
+            Change::WebhookDone(_) => {}
+        }
+    }
+}
+
 /// When the tests start: some time in 2026.
 const START: u64 = 1_780_000_000;
 

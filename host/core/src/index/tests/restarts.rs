@@ -17,18 +17,7 @@ fn kept() -> World {
 fn restart(world: &mut World) {
     let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     world.index.keep_all();
-    for change in world.index.changes() {
-        match change {
-            Change::Put(key, value) => {
-                rows.insert(key, value);
-            }
-            Change::Remove(key) => {
-                rows.remove(&key);
-            }
-            Change::RemoveAll(prefix) => rows.retain(|key, _| !key.starts_with(&prefix)),
-            Change::WebhookDone(_) => {}
-        }
-    }
+    keep_rows(&mut rows, world.index.changes());
     let mut index = Index::new(Arc::clone(&world.catalog), Settings::default());
     index.keep_journal();
     index.stand_still(world.now);

@@ -19,6 +19,18 @@ fn watch(name: &str, fields: &[&str]) -> Watch {
     }
 }
 
+/// A watch of the jobs with this label.
+fn watch_labelled(label: &str) -> Watch {
+    let source = ObjectSource {
+        label_selector: Some(label.to_owned()),
+        ..kind("Job")
+    };
+    Watch {
+        source: Source::Objects(source),
+        ..watch("Job", &[])
+    }
+}
+
 fn mapper(name: &str, watches: &[Watch]) -> (String, Description) {
     let description = Description {
         version: "1".to_owned(),
@@ -216,13 +228,7 @@ fn another_mapper_that_sees_it_takes_over_from_one_that_is_gone() {
 
 #[test]
 fn what_another_selector_may_select_is_waited_for() {
-    let labelled = |label: &str| {
-        let mut watch = watch("Job", &[]);
-        if let Source::Objects(source) = &mut watch.source {
-            source.label_selector = Some(label.to_owned());
-        }
-        [mapper("jobs", &[watch])]
-    };
+    let labelled = |label: &str| [mapper("jobs", &[watch_labelled(label)])];
     for is_seen in [true, false] {
         let mut world = world(&labelled("a"));
         world.apply(&job(None));
@@ -245,16 +251,9 @@ fn what_another_selector_may_select_is_waited_for() {
 
 #[test]
 fn events_for_a_watch_that_does_not_select_the_object_do_not_hold_it_up() {
-    let labelled = |label: &str| {
-        let mut watch = watch("Job", &[]);
-        if let Source::Objects(source) = &mut watch.source {
-            source.label_selector = Some(label.to_owned());
-        }
-        watch
-    };
     let mut world = world(&[
-        mapper("first", &[labelled("a")]),
-        mapper("second", &[labelled("b")]),
+        mapper("first", &[watch_labelled("a")]),
+        mapper("second", &[watch_labelled("b")]),
     ]);
     let job = object(
         "Job",
@@ -281,18 +280,7 @@ fn numbers_of_before_a_restart_are_not_taken_for_those_of_now() {
     );
     let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut keep = |index: &mut Index| {
-        for change in index.changes() {
-            match change {
-                Change::Put(key, value) => {
-                    rows.insert(key, value);
-                }
-                Change::Remove(key) => {
-                    rows.remove(&key);
-                }
-                Change::RemoveAll(prefix) => rows.retain(|key, _| !key.starts_with(&prefix)),
-                Change::WebhookDone(_) => {}
-            }
-        }
+        keep_rows(&mut rows, index.changes());
         rows.clone()
     };
     let mut world = world(&[ends.clone(), starts.clone()]);

@@ -459,19 +459,11 @@ impl Player<'_, '_> {
     fn keep(&mut self) {
         for change in self.index.changes() {
             match change {
-                Change::Put(key, value) => {
-                    self.kept.rows.insert(key, value);
-                }
-                Change::Remove(key) => {
-                    self.kept.rows.remove(&key);
-                }
-                Change::RemoveAll(prefix) => {
-                    self.kept.rows.retain(|key, _| !key.starts_with(&prefix));
-                }
                 Change::WebhookDone(number) => {
                     let known = self.kept.webhooks.remove(&number);
                     assert!(known.is_some(), "webhook {number} is done twice");
                 }
+                change => keep_rows(&mut self.kept.rows, [change]),
             }
         }
         self.kept.exported = self.exported.last().unwrap().len();
