@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::Index;
 use super::effect::{Annotate, Effect};
-use super::event::Event;
 use super::fact::Annotated;
 use super::resolve::Resolution;
 use super::subject::{Life, Subject};
@@ -123,7 +122,7 @@ impl Index {
             return;
         };
         let mut events = finished.runs.iter().filter_map(|run| run.event.as_ref());
-        let is_whole = events.any(|key| self.events.get(key).is_some_and(Event::is_exported));
+        let is_whole = events.any(|key| self.is_event_exported(key));
         if is_whole && !self.says_exported(subject, annotations, own.span_id) {
             self.mark_exported(uid);
         }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Index;
 use super::assemble::{self, Assembly, Bounds};
@@ -28,9 +27,6 @@ const ROOT_SERVICE: &str = "WebHookEvent";
 const ERROR_TYPE: &str = "error.type";
 /// Its value where there is no better one.
 const UNKNOWN_ERROR: &str = "_OTHER";
-
-/// An exported event is remembered so long, so that a late job does not export its root again.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// A git event.
 #[derive(Debug, Default)]
@@ -94,6 +90,15 @@ impl Event {
         }
     }
 
+    /// An event of which nothing is left but that it was exported.
+    pub(super) fn over(received: Option<Time>) -> Self {
+        Self {
+            exported: true,
+            told_received: received,
+            ..Self::default()
+        }
+    }
+
     /// Whether its root is exported.
     pub(super) fn is_exported(&self) -> bool {
         self.exported
@@ -129,6 +134,38 @@ impl Event {
 }
 
 impl Index {
+    /// Whether the root of an event is exported.
+    pub(super) fn is_event_exported(&self, key: &TraceKey) -> bool {
+        match self.events.get(key) {
+            Some(event) => event.exported,
+            None => self.over(key).is_some(),
+        }
+    }
+
+    /// Whether anything is known of an event.
+    pub(super) fn is_event_known(&self, key: &TraceKey) -> bool {
+        self.events.contains_key(key) || self.over(key).is_some()
+    }
+
+    /// When the webhook of an event was received first.
+    pub(super) fn event_received(&self, key: &TraceKey) -> Option<Time> {
+        match self.events.get(key) {
+            Some(event) => event.received(),
+            None => self.over(key).and_then(|event| event.received()),
+        }
+    }
+
+    /// An event, to be changed.
+    fn event(&mut self, key: &TraceKey) -> &mut Event {
+        let over = if self.events.contains_key(key) {
+            None
+        } else {
+            self.over(key)
+        };
+        let event = self.events.entry(key.clone());
+        event.or_insert_with(|| over.unwrap_or_default())
+    }
+
     /// A webhook was mapped to the root of an event. Of several webhooks of one event the first received counts.
     pub(super) fn root_mapped(
         &mut self,
@@ -138,11 +175,11 @@ impl Index {
         tree: SpanTree,
         scope: Arc<Scope>,
     ) {
-        let event = self.events.entry(key.clone()).or_default();
-        if event.exported {
+        if self.is_event_exported(&key) {
             // It is too late for this one.
             return;
         }
+        let event = self.events.entry(key.clone()).or_default();
         if let Some(number) = receipt.number {
             event.webhooks.push(number);
             self.changed.use_webhook(number);
@@ -168,15 +205,14 @@ impl Index {
 
     /// A job of an event is known; or an orphan of a missing parent.
     pub(super) fn job_seen(&mut self, key: &TraceKey, uid: &Uid, run: &str, job: Job) {
-        let event = self.events.entry(key.clone()).or_default();
+        let event = self.event(key);
         let id = (Uid::clone(uid), run.to_owned());
-        if event.exported && !event.jobs.contains_key(&id) {
-            self.counts.late_jobs += 1;
-        }
         let known = event.jobs.get(&id);
+        let is_late = event.exported && known.is_none();
         event.under_way += usize::from(known.is_none());
         let end = known.and_then(|known| known.end);
         event.jobs.insert(id, Job { end, ..job });
+        self.counts.late_jobs += u64::from(is_late);
     }
 
     /// A job says when the webhook of its event was received.
@@ -189,16 +225,17 @@ impl Index {
 
     /// A job says that the root of its event was exported before anything was known here.
     pub(super) fn event_exported_before(&mut self, now: Time, key: &TraceKey) {
-        let event = self.events.entry(key.clone()).or_default();
-        if !event.exported {
-            event.exported = true;
-            event.webhook = None;
-            for number in std::mem::take(&mut event.webhooks) {
-                self.changed.webhook_unused(number);
-            }
-            self.changed.event(key);
-            self.forget_event_later(now, key);
+        if self.is_event_exported(key) {
+            return;
         }
+        let event = self.events.entry(key.clone()).or_default();
+        event.exported = true;
+        event.webhook = None;
+        for number in std::mem::take(&mut event.webhooks) {
+            self.changed.webhook_unused(number);
+        }
+        self.changed.event(key);
+        self.forget_jobs_later(now, key);
     }
 
     /// An object turned out not to be a job of this event.
@@ -208,6 +245,7 @@ impl Index {
             event.under_way -= usize::from(gone.is_some_and(|job| job.end.is_none()));
             let over = event.is_over() && !event.exported;
             let jobless = event.jobs.is_empty() && !event.exported;
+            let done = event.exported && event.under_way == 0;
             if over {
                 self.schedule
                     .add(now.plus(self.settings.settle), Deadline::Event(key.clone()));
@@ -217,6 +255,9 @@ impl Index {
                     now.plus(self.settings.orphan_deadline),
                     Deadline::Jobless(key.clone()),
                 );
+            }
+            if done {
+                self.forget_jobs_later(now, key);
             }
         }
     }
@@ -239,7 +280,7 @@ impl Index {
         event.settled_from = event.settled_from.max(Some(observed));
         if event.exported {
             self.mark_exported(uid);
-            self.forget_jobs_later(key);
+            self.forget_jobs_later(self.now, key);
         } else if event.is_over() {
             let from = event.settled_from.unwrap_or(observed);
             self.schedule.add(
@@ -283,7 +324,7 @@ impl Index {
         }
         self.counts.spans_exported += spans.len() as u64;
         self.effects.push(Effect::Export(spans));
-        self.forget_event_later(now, key);
+        self.forget_jobs_later(now, key);
     }
 
     /// All events whose jobs have ended, without waiting for their settle windows.
@@ -314,40 +355,24 @@ impl Index {
         }
     }
 
-    pub(super) fn forget_event_later(&mut self, now: Time, key: &TraceKey) {
-        self.schedule
-            .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
-        self.forget_jobs_later(key);
-    }
-
-    /// Of an event that is remembered for a day its jobs are not: they are the larger part of it.
-    fn forget_jobs_later(&mut self, key: &TraceKey) {
-        let at = self.now.plus(self.settings.orphan_deadline);
+    /// Of an event that is over little need be known, once its jobs are not told again.
+    pub(super) fn forget_jobs_later(&mut self, now: Time, key: &TraceKey) {
+        let at = now.plus(self.settings.orphan_deadline);
         self.schedule.add(at, Deadline::ForgetJobs(key.clone()));
     }
 
     /// The jobs of an exported event that are exported too need not be remembered.
-    pub(super) fn forget_jobs_due(&mut self, key: &TraceKey) {
-        if let Some(event) = self.events.get_mut(key).filter(|event| event.exported) {
-            event.jobs.retain(|_, job| job.end.is_none());
-            if event.jobs.is_empty() {
-                // An empty map keeps its last node.
-                event.jobs = BTreeMap::new();
-            }
-        }
-    }
-
-    /// An exported event need not be remembered, unless jobs of it are still under way.
-    pub(super) fn forget_event_due(&mut self, now: Time, key: &TraceKey) {
-        let event = self.events.get(key);
-        let over = event.is_some_and(|event| event.under_way == 0);
-        if over {
+    pub(super) fn forget_jobs_due(&mut self, now: Time, key: &TraceKey) {
+        let Some(event) = self.events.get_mut(key).filter(|event| event.exported) else {
+            return;
+        };
+        event.jobs.retain(|_, job| job.end.is_none());
+        if event.jobs.is_empty() {
+            let received = event.received();
             self.events.remove(key);
-            self.changed.event(key);
             shrink(&mut self.events);
-        } else if self.events.contains_key(key) {
-            self.schedule
-                .add(now.plus(MEMORY), Deadline::ForgetEvent(key.clone()));
+            self.changed.event(key);
+            self.remember(now, key.trace_id(), received);
         }
     }
 }

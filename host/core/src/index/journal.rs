@@ -15,7 +15,7 @@ use super::record::{
 use super::run::Run;
 use super::subject::{FinishedRun, Life, Subject};
 use crate::description::ObjectSource;
-use crate::identity::TraceKey;
+use crate::identity::{TraceId, TraceKey};
 use crate::object::{SourceId, Uid};
 use crate::time::Time;
 
@@ -45,6 +45,7 @@ pub(super) struct Changed {
     /// Subjects whose attached objects are all gone, before others came.
     emptied: Vec<Uid>,
     events: HashSet<TraceKey>,
+    over: HashSet<TraceId>,
     lookups: HashSet<Uid>,
     webhooks: Vec<u64>,
     /// How many events need a webhook.
@@ -116,6 +117,13 @@ impl Changed {
         }
     }
 
+    /// An event is over, or that it was is forgotten.
+    pub(super) fn over(&mut self, trace: TraceId) {
+        if self.is_kept {
+            self.over.insert(trace);
+        }
+    }
+
     /// A look-up was answered, or forgotten.
     pub(super) fn lookup(&mut self, uid: &Uid) {
         if self.is_kept {
@@ -159,6 +167,7 @@ impl Index {
         }
         changed.subjects = self.subjects.keys().cloned().collect();
         changed.events = self.events.keys().cloned().collect();
+        changed.over = self.over.traces().collect();
         changed.lookups = self.lookups.keys().cloned().collect();
         changed.attached = self
             .subjects
@@ -177,6 +186,7 @@ impl Index {
         self.must_be_kept()
             || !changed.subjects.is_empty()
             || !changed.attached.is_empty()
+            || !changed.over.is_empty()
             || !changed.lookups.is_empty()
             || !changed.webhooks.is_empty()
     }
@@ -194,6 +204,7 @@ impl Index {
         let attached = std::mem::take(&mut changed.attached);
         let emptied = std::mem::take(&mut changed.emptied);
         let events = std::mem::take(&mut changed.events);
+        let over = std::mem::take(&mut changed.over);
         let lookups = std::mem::take(&mut changed.lookups);
         let webhooks = std::mem::take(&mut changed.webhooks);
         let catalog = !std::mem::replace(&mut changed.catalog_written, true);
@@ -271,6 +282,13 @@ impl Index {
                     Change::Put(row, record::write(&record))
                 }
                 Some(_) | None => Change::Remove(row),
+            });
+        }
+        for trace in over {
+            let row = Table::Over.key(&trace.to_string());
+            changes.push(match self.over.until(trace) {
+                Some(until) => Change::Put(row, record::write(&until.nanoseconds())),
+                None => Change::Remove(row),
             });
         }
         for uid in lookups {

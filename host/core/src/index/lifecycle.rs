@@ -411,7 +411,7 @@ impl Index {
     /// come to the same end.
     fn count_siblings(&mut self, uid: &Uid, missing: &Missing) {
         let key = missing.trace();
-        if self.events.contains_key(&key) {
+        if self.is_event_known(&key) {
             return;
         }
         let mut counted = Vec::new();

@@ -18,6 +18,7 @@ mod intake;
 mod journal;
 mod lifecycle;
 mod names;
+mod over;
 mod packed;
 mod record;
 mod resolve;
@@ -45,6 +46,7 @@ use self::hold::Held;
 use self::intake::Unclaimed;
 use self::journal::Changed;
 use self::names::Names;
+use self::over::Over;
 use self::packed::Samples;
 use self::schedule::{Deadline, Schedule};
 use self::subject::Subject;
@@ -136,7 +138,9 @@ pub struct Index {
     /// Subjects whose parent is not known yet.
     pending: BTreeSet<Uid>,
     unclaimed: Unclaimed,
+    /// Events that are not over.
     events: HashMap<TraceKey, Event>,
+    over: Over,
     /// Webhooks that are being mapped, by number.
     webhooks: BTreeMap<u64, Webhook>,
     webhooks_seen: u64,
@@ -178,6 +182,7 @@ impl Index {
             pending: BTreeSet::new(),
             unclaimed: Unclaimed::default(),
             events: HashMap::new(),
+            over: Over::default(),
             webhooks: BTreeMap::new(),
             webhooks_seen: 0,
             lookups: HashMap::new(),
@@ -272,8 +277,8 @@ impl Index {
                 Deadline::Jobless(key) => self.jobless_due(&key),
                 Deadline::Unclaimed(name) => self.unclaimed_due(&name),
                 Deadline::Forget(uid) => self.forget_due(now, &uid),
-                Deadline::ForgetEvent(key) => self.forget_event_due(now, &key),
-                Deadline::ForgetJobs(key) => self.forget_jobs_due(&key),
+                Deadline::ForgetEvents => self.forget_events_due(now),
+                Deadline::ForgetJobs(key) => self.forget_jobs_due(now, &key),
                 Deadline::ForgetLookup(uid) => {
                     self.lookups.remove(&uid);
                     self.changed.lookup(&uid);

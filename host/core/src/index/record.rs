@@ -28,6 +28,8 @@ pub(super) enum Table {
     Attached = b'a',
     /// A git event; the trace key.
     Event = b'e',
+    /// A git event that is over, and until when it is remembered; the trace id.
+    Over = b'o',
     /// The owners of an object that no mapper watches; its uid.
     Lookup = b'l',
     /// A subject; what the index calls it, mostly its uid.

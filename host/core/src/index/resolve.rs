@@ -209,7 +209,7 @@ impl Index {
                 Parent::Event(key) => {
                     let key = TraceKey::event(key);
                     Some(Place {
-                        received: self.events.get(&key).and_then(|event| event.received()),
+                        received: self.event_received(&key),
                         event: Some(key.clone()),
                         ..place(key.trace_id(), Some(key.root_span_id()), 1)
                     })

@@ -20,7 +20,7 @@ use super::resolve::{Place, Resolution};
 use super::run::{Run, Sketch};
 use super::schedule::Deadline;
 use super::subject::{Finished, FinishedRun, Life, Subject};
-use crate::identity::TraceKey;
+use crate::identity::{TraceId, TraceKey};
 use crate::object::{Object, Owner, SourceId, Uid, WatchId};
 use crate::time::Time;
 
@@ -84,6 +84,15 @@ impl Index {
             };
             restored.events += 1;
             self.event_restored(now, TraceKey::from_text(key), record);
+        });
+        scan(Table::Over as u8, &mut |key, value| {
+            let trace = Table::name(key).and_then(TraceId::parse);
+            let Some((trace, until)) = trace.zip(record::read::<u64>(value)) else {
+                restored.unreadable += 1;
+                return;
+            };
+            restored.events += 1;
+            self.remember_until(Time::from_nanoseconds(until), trace, None);
         });
         scan(
             Table::Subject as u8,
@@ -187,7 +196,7 @@ impl Index {
         let jobs = jobs.map(|(uid, run, job)| ((uid, run), job.into()));
         let event = Event::restored(exported, jobs.collect(), now);
         if exported {
-            self.forget_event_later(now, &key);
+            self.forget_jobs_later(now, &key);
         } else {
             let at = now.plus(self.settings.settle);
             self.schedule.add(at, Deadline::Event(key.clone()));

@@ -26,8 +26,8 @@ pub(super) enum Deadline {
     Unclaimed(Box<SubjectName>),
     /// An exported object that is gone from the cluster need not be remembered.
     Forget(Uid),
-    /// An exported event need not be remembered.
-    ForgetEvent(TraceKey),
+    /// Events have been over for so long that they need not be remembered.
+    ForgetEvents,
     /// A look-up need not be remembered.
     ForgetLookup(Uid),
     /// The jobs of an exported event need not be remembered.

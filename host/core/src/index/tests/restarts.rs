@@ -174,6 +174,48 @@ fn nothing_is_given_up_before_the_lists_are_complete() {
 }
 
 #[test]
+fn of_an_event_that_is_over_one_row_is_kept_for_a_day() {
+    let mut world = kept();
+    world.webhook("g");
+    world.apply(&object("Job", "job", None, json!({"guid": "g", "end": 9})));
+    world.pass(MINUTE);
+    world.delete(&object("Job", "job", None, json!({"guid": "g", "end": 9})));
+    world.pass(60 * MINUTE);
+    let tables = |world: &mut World| {
+        let mut rows = BTreeMap::new();
+        world.index.keep_all();
+        keep_rows(&mut rows, world.index.changes());
+        let tables = rows.keys().map(|key| key[0]);
+        tables
+            .filter(|table| *table != Table::Catalog as u8)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tables(&mut world), [Table::Over as u8]);
+    restart(&mut world);
+    go_on(&mut world);
+    // Neither a webhook that comes again nor a late job exports the root again.
+    world.webhook("g");
+    world.apply(&object(
+        "Job",
+        "late",
+        None,
+        json!({"guid": "g", "end": 3600}),
+    ));
+    world.pass(60 * MINUTE);
+    assert_eq!(world.index.counts().late_jobs, 1);
+    let root = world.root("g").span_id;
+    assert_eq!(world.span("late").parent, Some(root));
+    world.delete(&object(
+        "Job",
+        "late",
+        None,
+        json!({"guid": "g", "end": 3600}),
+    ));
+    world.pass(24 * 60 * MINUTE);
+    assert!(tables(&mut world).is_empty());
+}
+
+#[test]
 fn of_what_had_ended_long_before_there_is_no_record() {
     let mut world = kept();
     world.now = at(7200);
