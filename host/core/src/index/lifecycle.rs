@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::Index;
 use super::effect::Effect;
 use super::event::Job;
-use super::fact::{MapRequest, SubjectId, Ticket};
 use super::resolve::{Missing, Resolution, Want};
 use super::run::{Run, Sketch};
 use super::schedule::Deadline;
@@ -65,31 +64,6 @@ impl Index {
         }
         let Some(watch) = subject.watch() else { return };
         self.ask(now, uid, watch);
-    }
-
-    /// Asks the mapper of a watch about an object's newest input.
-    fn ask(&mut self, now: Time, uid: &Uid, watch: WatchId) {
-        let Some(place) = self.catalog_of(watch).place(watch) else {
-            return;
-        };
-        let Some(subject) = self.subjects.get_mut(uid) else {
-            return;
-        };
-        let Some(input) = subject.input(watch, place, &self.samples) else {
-            return;
-        };
-        let revision = subject.mapping.revision;
-        subject.asked(watch);
-        subject.mapping.in_flight = Some((revision, watch));
-        subject.mapping.asked_at = Some(now);
-        self.effects.push(Effect::Map(MapRequest {
-            ticket: Ticket {
-                subject: SubjectId::Object(Uid::clone(uid)),
-                revision,
-                watch,
-            },
-            subject: input,
-        }));
     }
 
     /// An object was mapped; nothing if that failed.

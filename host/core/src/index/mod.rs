@@ -4,9 +4,10 @@
 //! parent, [`annotate`] says so on the object, [`export`] waits for its end, [`hold`] for what may still change it, [`assemble`]
 //! makes it spans. Two objects with one uid are told apart in [`twins`]. What of it all must survive a restart is told by
 //! [`journal`] and taken back by [`restore`]. Git events, which are no objects, are in [`event`]. [`succession`] is about mappers
-//! that are replaced.
+//! that are replaced, [`asking`] about those that keep others waiting.
 
 mod annotate;
+mod asking;
 mod assemble;
 mod attached;
 mod effect;
@@ -41,6 +42,7 @@ pub use lifecycle::ATTACHED_INTERVAL;
 pub use record::FORMAT;
 pub use restore::{Restored, Scan};
 
+use self::asking::Asking;
 use self::event::Event;
 use self::hold::Held;
 use self::intake::Unclaimed;
@@ -147,6 +149,7 @@ pub struct Index {
     /// Owners of objects that no mapper watches; none while they are looked up.
     lookups: HashMap<Uid, Option<Vec<Owner>>>,
     held: Held,
+    asking: Asking,
     schedule: Schedule,
     /// When the outside was last asked to wake the index.
     wake_at: Option<Time>,
@@ -187,6 +190,7 @@ impl Index {
             webhooks_seen: 0,
             lookups: HashMap::new(),
             held: Held::default(),
+            asking: Asking::default(),
             schedule: Schedule::default(),
             wake_at: None,
             counts: Counts::default(),
@@ -212,6 +216,7 @@ impl Index {
                 match ticket.subject {
                     SubjectId::Object(uid) => {
                         self.object_mapped(now, &uid, ticket.revision, ticket.watch, outcome);
+                        self.has_answered(now, ticket.watch.mapper);
                     }
                     SubjectId::Webhook(number) => {
                         if outcome.is_none() {

@@ -70,6 +70,8 @@ pub(super) struct MappingState {
     changed: Option<WatchId>,
     /// Revision and watch of the mapping that was asked for and has not come back.
     pub(super) in_flight: Option<(u64, WatchId)>,
+    /// It was not asked for yet, as its mapper has enough to do.
+    pub(super) waits_for_turn: bool,
     /// Revision of the last mapping that came back.
     pub(super) mapped: Option<u64>,
     /// Which changes are not mapped.
@@ -316,7 +318,7 @@ impl Subject {
     ) -> bool {
         let watch = key.watch;
         // A watch of the kind that does not select the object may do so some time.
-        let is_wanted = self.inputs.iter().any(|(known, _)| *known == watch);
+        let is_wanted = self.is_wanted(watch);
         if let Some(changed) = self.attached.update(&key, &object, samples) {
             if changed {
                 moved(&key);
@@ -414,6 +416,11 @@ impl Subject {
         let watches = || self.inputs.iter().map(|(watch, _)| *watch);
         let next = watches().position(|watch| watch == declined);
         watches().nth(next.map_or(0, |place| place + 1))
+    }
+
+    /// Whether a watch wants the object.
+    pub(super) fn is_wanted(&self, watch: WatchId) -> bool {
+        self.inputs.iter().any(|(known, _)| *known == watch)
     }
 
     /// What the mapper of a watch is given. `place`: what the mapper calls the watch.

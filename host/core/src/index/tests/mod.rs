@@ -1,5 +1,6 @@
 //! The index with a mapper made of plain Rust, in virtual time.
 
+mod asking;
 mod confluence;
 mod exported;
 mod lifecycle;

@@ -108,6 +108,16 @@ pub(super) fn play_and_drain(story: &Story, tape: &[u16]) -> Vec<Span> {
     player.exported.pop().unwrap_or_default()
 }
 
+/// An index that keeps a journal. Where mappers answer late, few answers make the others wait.
+fn new_index(catalog: &Arc<Catalog>, unreliable: bool) -> Index {
+    let mut index = Index::new(Arc::clone(catalog), Settings::default());
+    index.keep_journal();
+    if unreliable {
+        index.asking.limit = 2;
+    }
+    index
+}
+
 fn who(reference: &ObjectReference) -> (Uid, Arc<str>, Arc<str>) {
     let ObjectReference {
         uid, kind, name, ..
@@ -119,8 +129,7 @@ impl<'a, 'b> Player<'a, 'b> {
     fn new(story: &'a Story, mut tape: Tape<'b>, unreliable: bool) -> Self {
         let feeds_back = tape.once_in(2);
         let numbers = story.things.iter().zip(0..);
-        let mut index = Index::new(Arc::clone(&story.catalog), Settings::default());
-        index.keep_journal();
+        let index = new_index(&story.catalog, unreliable);
         Self {
             story,
             tape,
@@ -485,8 +494,7 @@ impl Player<'_, '_> {
         }
         self.restarts += 1;
         let forgetful = self.tape.once_in(2);
-        self.index = Index::new(Arc::clone(&self.catalog), Settings::default());
-        self.index.keep_journal();
+        self.index = new_index(&self.catalog, self.unreliable);
         self.wake_at = None;
         self.mappings.clear();
         self.lookups.clear();
