@@ -4,6 +4,47 @@
 use wasmparser::{Chunk, Encoding, Parser, Payload};
 
 use crate::error::LoadError;
+use crate::limits::Limits;
+
+/// Bytes of a page of memory, where a memory says nothing else.
+const PAGE: u64 = 1 << 16;
+
+/// Refuses what starts with more than a sandbox has. What is not valid is left to the compiler.
+pub fn check_size(bytes: &[u8], limits: &Limits) -> Result<(), LoadError> {
+    let limit = |limit| u64::try_from(limit).unwrap_or(u64::MAX);
+    let (memory, elements) = (limit(limits.memory_bytes), limit(limits.table_elements));
+    let too_large = |what, wanted, limit| LoadError::TooLarge {
+        what,
+        wanted,
+        limit,
+    };
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::MemorySection(memories)) => {
+                for found in memories.into_iter().flatten() {
+                    let page = found
+                        .page_size_log2
+                        .map_or(PAGE, |size| 1_u64 << size.min(16));
+                    let wanted = found.initial.saturating_mul(page);
+                    if wanted > memory {
+                        return Err(too_large("bytes of memory", wanted, memory));
+                    }
+                }
+            }
+            Ok(Payload::TableSection(tables)) => {
+                for found in tables.into_iter().flatten() {
+                    let wanted = found.ty.initial;
+                    if wanted > elements {
+                        return Err(too_large("elements of a table", wanted, elements));
+                    }
+                }
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
 
 /// Refuses what is not a whole component. Whether it is valid is the compiler's business.
 pub fn check(bytes: &[u8]) -> Result<(), LoadError> {

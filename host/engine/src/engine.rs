@@ -91,6 +91,7 @@ impl Engine {
         let (component, bytes) = match code {
             Code::Component(bytes) => {
                 artifact::check(bytes)?;
+                artifact::check_size(bytes, &self.0.limits)?;
                 let component = Component::from_binary(engine, bytes)
                     .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
                 (component, bytes)

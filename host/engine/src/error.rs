@@ -78,10 +78,23 @@ pub enum LoadError {
     },
     /// An import that no mapper has.
     #[error(
-        "the mapper imports '{0}', which the host does not offer: a mapper has the import 'log' and no other \
-         (no WASI)"
+        "the mapper imports '{0}', which the host does not offer: a mapper has the import 'log' and no other. It \
+         has no files, sockets, clocks, environment or randomness; build it without WASI, in Rust for the target \
+         wasm32-unknown-unknown"
     )]
     ForeignImport(String),
+    /// It starts with more than the host ever gives.
+    #[error(
+        "the mapper wants {wanted} {what} before it has done anything, and {limit} is the most: build it with less"
+    )]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// How much it wants.
+        wanted: u64,
+        /// How much there is.
+        limit: u64,
+    },
     /// The functions have other types than the contract's.
     #[error("the mapper's functions are not those of contract {contract}: {reason}")]
     OtherTypes {
@@ -133,6 +146,24 @@ pub enum BadDescription {
         /// How many there may be.
         limit: usize,
     },
+    /// A text that is longer than the host allows.
+    #[error("its {what} has {found} bytes, more than the {limit} that the host allows")]
+    TooLong {
+        /// What the text is.
+        what: &'static str,
+        /// Its length, in bytes.
+        found: usize,
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A group, version or kind with what no such name has.
+    #[error("it names the {what} {found:?}: names have letters, digits, hyphens and single dots")]
+    NotAName {
+        /// What the name is of.
+        what: &'static str,
+        /// The name.
+        found: String,
+    },
     /// Secrets are never watched.
     #[error("it watches Secrets, which the host never reads for a mapper")]
     Secrets,
@@ -173,6 +204,12 @@ pub enum MapError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// Too large a table.
+    #[error("the mapper wanted a table of more than {limit} elements")]
+    TableTooLarge {
+        /// The limit.
+        limit: usize,
+    },
     /// Too deep a recursion.
     #[error("the mapper's stack overflowed")]
     StackOverflow,
@@ -182,6 +219,10 @@ pub enum MapError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// What it handed over is no value of the contract: addresses outside of its memory, cases that there are not, text
+    /// that is not UTF-8.
+    #[error("what the mapper handed over cannot be read: {0}")]
+    Unreadable(String),
     /// The result breaks a rule of the contract.
     #[error("the mapper's result breaks the contract: {0}")]
     BadOutput(#[from] BadOutput),

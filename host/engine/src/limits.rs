@@ -28,6 +28,12 @@ pub struct Limits {
     pub attachments_per_watch: usize,
     /// Fields a watch or an attachment may read.
     pub fields: usize,
+    /// Annotations a watch may ask for.
+    pub annotations_per_watch: usize,
+    /// Versions of one kind, and kinds of webhook, that a watch may name.
+    pub names: usize,
+    /// Bytes of one text of a description.
+    pub name_bytes: usize,
     /// What the keys of annotations that a mapper asks for must start with.
     pub annotation_prefixes: Vec<String>,
     /// What one call may return.
@@ -65,6 +71,9 @@ impl Default for Limits {
             watches: 32,
             attachments_per_watch: 8,
             fields: 256,
+            annotations_per_watch: 16,
+            names: 64,
+            name_bytes: 1024,
             annotation_prefixes: vec![
                 "lighthouse.jenkins-x.io/".to_owned(),
                 "pipeline.jenkins-x.io/".to_owned(),

@@ -18,8 +18,9 @@ pub struct State {
 struct Memory {
     limit: usize,
     used: usize,
-    table_elements: usize,
     exceeded: bool,
+    table_elements: usize,
+    tables_exceeded: bool,
 }
 
 /// Core instances, tables and memories of one component: a mapper made by `wit-component` has three or four,
@@ -49,7 +50,9 @@ impl ResourceLimiter for Memory {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= self.table_elements)
+        let allowed = desired <= self.table_elements;
+        self.tables_exceeded |= !allowed;
+        Ok(allowed)
     }
 
     fn instances(&self) -> usize {
@@ -77,8 +80,9 @@ pub fn new(
     let memory = Memory {
         limit: limits.memory_bytes,
         used: 0,
-        table_elements: limits.table_elements,
         exceeded: false,
+        table_elements: limits.table_elements,
+        tables_exceeded: false,
     };
     let mut store = Store::new(engine, State { log, memory });
     store.limiter(|state| &mut state.memory);
@@ -105,6 +109,9 @@ pub fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -
         _ if store.data().memory.exceeded => MapError::OutOfMemory {
             limit: limits.memory_bytes,
         },
+        _ if store.data().memory.tables_exceeded => MapError::TableTooLarge {
+            limit: limits.table_elements,
+        },
         Some(trap) => MapError::Trap(trap.to_string()),
         // The error's type is private to wasmtime.
         None if error
@@ -116,6 +123,6 @@ pub fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -
                 limit: limits.transfer_bytes,
             }
         }
-        None => MapError::Trap(error.root_cause().to_string()),
+        None => MapError::Unreadable(error.root_cause().to_string()),
     }
 }
