@@ -78,9 +78,8 @@ pub enum LoadError {
     },
     /// An import that no mapper has.
     #[error(
-        "the mapper imports '{0}', which the host does not offer: a mapper has the import 'log' and no other. It \
-         has no files, sockets, clocks, environment or randomness; build it without WASI, in Rust for the target \
-         wasm32-unknown-unknown"
+        "the mapper imports '{0}', which the host does not offer: a mapper has the import 'log', WASI 0.2 with nothing \
+         in it, and no other"
     )]
     ForeignImport(String),
     /// It starts with more than the host ever gives.

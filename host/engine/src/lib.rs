@@ -17,6 +17,7 @@ mod output;
 mod precompiled;
 mod slots;
 mod store;
+mod wasi;
 
 pub use contract::spoken;
 pub use engine::{Code, Engine};

@@ -16,6 +16,7 @@ use crate::error::{LoadError, MapError};
 use crate::log::Log;
 use crate::output;
 use crate::store::{self, State};
+use crate::wasi;
 
 /// A mapper in use. Each call runs in a sandbox of its own, so that calls may run at the same time.
 pub struct Mapper {
@@ -27,6 +28,7 @@ pub struct Mapper {
     digest: String,
     description: Description,
     log: Arc<Log>,
+    uses_wasi: bool,
 }
 
 impl Mapper {
@@ -38,7 +40,8 @@ impl Mapper {
         text: &str,
     ) -> Result<Self, LoadError> {
         let contract = Contract::of(component, &shared.engine)?;
-        let prepared = Prepared::new(contract, component, &shared.imports)?;
+        let prepared = Prepared::new(contract, component, &shared.imports, &shared.engine)?;
+        let uses_wasi = wasi::is_used(component, &shared.engine);
         let mut mapper = Self {
             shared,
             prepared,
@@ -48,6 +51,7 @@ impl Mapper {
             digest,
             description: Description::default(),
             log: Arc::new(Log::new(name)),
+            uses_wasi,
         };
         let described = mapper.describe()?;
         if mapper.describe()? != described {
@@ -90,7 +94,12 @@ impl Mapper {
     pub fn map(&self, subject: &Subject) -> Result<Outcome, MapError> {
         let _slot = self.shared.slots.take();
         let limits = &self.shared.limits;
-        let (mut store, instance) = self.start()?;
+        let seed = if self.uses_wasi {
+            wasi::seed(subject)
+        } else {
+            0
+        };
+        let (mut store, instance) = self.start(seed)?;
         if self.description.keeps_state {
             let configured = instance.configure(&mut store, &self.configuration());
             let _: Description = self.result(configured, &store)?;
@@ -103,7 +112,7 @@ impl Mapper {
 
     fn describe(&self) -> Result<Description, LoadError> {
         let _slot = self.shared.slots.take();
-        let (mut store, instance) = self.start().map_err(LoadError::Configure)?;
+        let (mut store, instance) = self.start(0).map_err(LoadError::Configure)?;
         let configured = instance.configure(&mut store, &self.configuration());
         self.result(configured, &store)
             .map_err(|error| match error {
@@ -161,9 +170,9 @@ impl Mapper {
         }
     }
 
-    fn start(&self) -> Result<(Store<State>, Instance<'_>), MapError> {
+    fn start(&self, seed: u64) -> Result<(Store<State>, Instance<'_>), MapError> {
         let limits = &self.shared.limits;
-        let mut store = store::new(&self.shared.engine, limits, Arc::clone(&self.log))?;
+        let mut store = store::new(&self.shared.engine, limits, Arc::clone(&self.log), seed)?;
         match self.prepared.start(&mut store) {
             Ok(instance) => Ok((store, instance)),
             Err(error) => Err(store::explain(&error, &store, limits)),

@@ -12,6 +12,19 @@ use crate::log::Log;
 pub struct State {
     pub log: Arc<Log>,
     memory: Memory,
+    /// Where the random numbers of this sandbox are; it starts at what follows from what is mapped.
+    seed: u64,
+}
+
+impl State {
+    /// The next random number, by SplitMix64: <https://prng.di.unimi.it/splitmix64.c>.
+    pub fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.seed;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 }
 
 /// Counts the bytes of all memories together.
@@ -71,11 +84,12 @@ impl ResourceLimiter for Memory {
 /// How often a second the epoch advances.
 pub const TICKS_A_SECOND: u32 = 4;
 
-/// A fresh sandbox.
+/// A fresh sandbox, whose random numbers follow from the seed.
 pub fn new(
     engine: &wasmtime::Engine,
     limits: &Limits,
     log: Arc<Log>,
+    seed: u64,
 ) -> Result<Store<State>, MapError> {
     let memory = Memory {
         limit: limits.memory_bytes,
@@ -84,7 +98,7 @@ pub fn new(
         table_elements: limits.table_elements,
         tables_exceeded: false,
     };
-    let mut store = Store::new(engine, State { log, memory });
+    let mut store = Store::new(engine, State { log, memory, seed });
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(limits.transfer_bytes);
     refill(&mut store, limits)?;

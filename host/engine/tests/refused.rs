@@ -76,12 +76,12 @@ fn a_contract_that_is_not_spoken_is_named_beside_those_that_are() {
 fn an_import_that_no_mapper_has() {
     let error = refused(&format!(
         r#"(component
-            (import "wasi:clocks/wall-clock@0.2.0" (instance (export "now" (func (result u64)))))
+            (import "wasi:clocks/wall-clock@0.3.0" (instance (export "now" (func (result u64)))))
             (instance $i)
             (export "{MAPPER}@0.1.0-draft.2" (instance $i)))"#
     ));
     assert!(
-        matches!(&error, LoadError::ForeignImport(name) if name == "wasi:clocks/wall-clock@0.2.0"),
+        matches!(&error, LoadError::ForeignImport(name) if name == "wasi:clocks/wall-clock@0.3.0"),
         "{error}"
     );
 }

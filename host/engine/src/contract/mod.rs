@@ -13,10 +13,11 @@ use crate::error::{EngineError, LoadError, Rejection};
 use crate::limits::OutputLimits;
 use crate::log::Level;
 use crate::store::State;
+use crate::wasi;
 
 /// The interface that a mapper exports, without its version.
 const MAPPER: &str = "lighthouse:span-mapper/mapper";
-/// The interfaces that a mapper may import, without their version: the log, and types, which are no authority.
+/// The interfaces of the contract that a mapper may import, without their version: the log, and types, which are no authority.
 const IMPORTS: [&str; 2] = ["lighthouse:span-mapper/log", "lighthouse:span-mapper/types"];
 
 /// A version of the contract.
@@ -58,8 +59,8 @@ impl Contract {
         }
     }
 
-    /// Reads from its exports which contract a component was built for, and refuses imports that no mapper
-    /// has.
+    /// Reads from its exports which contract a component was built for, and refuses imports that the host
+    /// does not offer.
     pub fn of(component: &Component, engine: &wasmtime::Engine) -> Result<Self, LoadError> {
         let shape = component.component_type();
         let built = shape
@@ -80,7 +81,8 @@ impl Contract {
             })?;
         for (name, _) in shape.imports(engine) {
             let (interface, version) = split(name);
-            if !IMPORTS.contains(&interface) || version != built {
+            let is_contract = IMPORTS.contains(&interface) && version == built;
+            if !is_contract && !wasi::is_offered(interface, version) {
                 return Err(LoadError::ForeignImport(name.to_owned()));
             }
         }
@@ -145,11 +147,19 @@ impl Prepared {
         contract: Contract,
         component: &Component,
         imports: &Imports,
+        engine: &wasmtime::Engine,
     ) -> Result<Self, LoadError> {
-        match contract {
-            Contract::Draft2 => draft2::Prepared::new(component, &imports.draft2).map(Self::Draft2),
-        }
-        .map_err(|error| LoadError::OtherTypes {
+        let linker = match contract {
+            Contract::Draft2 => &imports.draft2,
+        };
+        let prepared = || {
+            let mut linker = linker.clone();
+            wasi::offer(&mut linker, component, engine)?;
+            match contract {
+                Contract::Draft2 => draft2::Prepared::new(component, &linker).map(Self::Draft2),
+            }
+        };
+        prepared().map_err(|error| LoadError::OtherTypes {
             contract: contract.version(),
             reason: format!("{error:#}"),
         })

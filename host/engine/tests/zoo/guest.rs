@@ -16,19 +16,43 @@ const PAGES: u32 = 32;
 /// The smoke test's subject is shorter than this, that of [`crate::subject`] is longer.
 const SHORT: u32 = 100;
 
-/// The contract, its world, and the name of the interface that a mapper exports.
-static CONTRACT: LazyLock<(Resolve, WorldId, String)> = LazyLock::new(|| {
-    let mut resolve = Resolve::default();
-    let text = include_str!("../../../../wit/mapper.wit");
-    let package = resolve.push_source("mapper.wit", text).unwrap();
-    let world = resolve.select_world(&[package], Some("span-mapper"));
-    let mapper = resolve.packages[package].name.interface_id("mapper");
-    (resolve, world.unwrap(), mapper)
-});
+/// A world for mappers, and the name of the interface that a mapper exports.
+pub struct World {
+    resolve: Resolve,
+    world: WorldId,
+    mapper: String,
+}
+
+impl World {
+    /// The contract's; or one that this text describes, which includes it.
+    pub fn new(including: Option<&str>) -> Self {
+        let mut resolve = Resolve::default();
+        let text = include_str!("../../../../wit/mapper.wit");
+        let package = resolve.push_source("mapper.wit", text).unwrap();
+        let mapper = resolve.packages[package].name.interface_id("mapper");
+        let world = match including {
+            None => resolve.select_world(&[package], Some("span-mapper")),
+            Some(text) => {
+                let package = resolve.push_source("including.wit", text).unwrap();
+                resolve.select_world(&[package], None)
+            }
+        };
+        Self {
+            world: world.unwrap(),
+            resolve,
+            mapper,
+        }
+    }
+}
+
+static CONTRACT: LazyLock<World> = LazyLock::new(|| World::new(None));
 
 /// A mapper in the making. By itself it watches Pods and says of none that it is its own.
 pub struct Guest {
     values: Vec<u8>,
+    world: &'static World,
+    /// What it imports beside what the contract has.
+    pub imports: &'static str,
     /// Globals, tables and functions beside those of the contract.
     pub parts: String,
     /// Pages of memory that it starts with.
@@ -42,6 +66,8 @@ impl Guest {
     pub fn new() -> Self {
         let mut guest = Self {
             values: Vec::new(),
+            world: &CONTRACT,
+            imports: "",
             parts: String::new(),
             pages: PAGES,
             realloc: String::new(),
@@ -57,6 +83,15 @@ impl Guest {
             (local.get $at)"
                 .to_owned();
         guest
+    }
+
+    /// One of another world.
+    pub fn of(world: &'static World, imports: &'static str) -> Self {
+        Self {
+            world,
+            imports,
+            ..Self::new()
+        }
     }
 
     /// One with these parts, which answers to a subject with this expression.
@@ -165,9 +200,14 @@ impl Guest {
             .iter()
             .map(|byte| format!("\\{byte:02x}"))
             .collect();
-        let (resolve, world, mapper) = &*CONTRACT;
+        let World {
+            resolve,
+            world,
+            mapper,
+        } = self.world;
         let text = format!(
             r#"(module
+                {imports}
                 (memory (export "memory") {pages})
                 (global $heap (mut i32) (i32.const {HEAP}))
                 (data (i32.const {FIRST}) "{values}")
@@ -181,6 +221,7 @@ impl Guest {
                     (param $case i32) (param $watch i32) (param $json i32) (param $length i32) (param $deleted i32)
                     (param $attached i32) (param i32 i64 i32 i32 i32) (result i32)
                     {map}))"#,
+            imports = self.imports,
             pages = self.pages,
             parts = self.parts.replace("MAPPER", mapper),
             realloc = self.realloc,

@@ -12,6 +12,7 @@
 )]
 
 mod guest;
+mod wasi;
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -443,14 +444,10 @@ fn the_greedy_cost_the_host_no_more_than_their_limits() {
 }
 
 #[test]
-fn nothing_of_the_system_is_to_be_had() {
+fn other_imports_are_refused() {
     for import in [
-        "wasi:filesystem/preopens@0.2.0",
-        "wasi:sockets/tcp@0.2.0",
-        "wasi:clocks/monotonic-clock@0.2.0",
-        "wasi:io/poll@0.2.0",
-        "wasi:cli/environment@0.2.0",
-        "wasi:random/random@0.2.0",
+        "wasi:filesystem/preopens@0.3.0",
+        "wasi:clocks/monotonic-clock@0.1.0",
         "acme:host/everything",
     ] {
         let text = format!(
@@ -469,10 +466,6 @@ fn nothing_of_the_system_is_to_be_had() {
             .unwrap_err();
         assert!(
             matches!(&error, LoadError::ForeignImport(name) if name == import),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("wasm32-unknown-unknown"),
             "{error}"
         );
     }
