@@ -7,6 +7,7 @@ use wasmtime::{ResourceLimiter, Store, Trap};
 use crate::error::MapError;
 use crate::limits::Limits;
 use crate::log::Log;
+use crate::wasi::Ended;
 
 /// What the host keeps of a sandbox.
 pub struct State {
@@ -127,6 +128,7 @@ pub fn explain(error: &wasmtime::Error, store: &Store<State>, limits: &Limits) -
             limit: limits.table_elements,
         },
         Some(trap) => MapError::Trap(trap.to_string()),
+        None if error.is::<Ended>() => MapError::Trap(error.root_cause().to_string()),
         // The error's type is private to wasmtime.
         None if error
             .root_cause()

@@ -9,6 +9,7 @@
 
 use lighthouse_telemetry_core::mapping::Subject;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{AsContextMut, Result, StoreContextMut, bail};
@@ -25,6 +26,11 @@ const BYTE: u64 = 20;
 const RANDOM_BYTES: u64 = 64 << 10;
 /// Bytes that may be printed at once.
 const PRINTED_BYTES: u64 = 64 << 10;
+
+/// A guest asked for what ends it.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Ended(String);
 
 /// What a guest holds of anything that WASI has: a stream, a directory, a request. There is nothing to it.
 enum Nothing {}
@@ -153,7 +159,7 @@ impl Answer {
     ) -> Result<()> {
         charge(&mut store, CALL)?;
         if self == Self::Exit {
-            bail!("it ended itself with `exit`");
+            return Err(Ended("it ended itself with `exit`".to_owned()).into());
         }
         for (result, ty) in results.iter_mut().zip(function.results()) {
             *result = match (self, &ty) {
@@ -170,7 +176,9 @@ impl Answer {
                 (_, ty) => empty(&mut store, ty)?,
             };
         }
-        Ok(())
+        arguments
+            .iter()
+            .try_for_each(|value| release(&mut store, value))
     }
 }
 
@@ -179,6 +187,24 @@ fn charge(store: &mut StoreContextMut<'_, State>, fuel: u64) -> Result<()> {
     match store.get_fuel()?.checked_sub(fuel) {
         Some(left) => store.set_fuel(left),
         None => Err(wasmtime::Trap::OutOfFuel.into()),
+    }
+}
+
+/// Gives back what was lent or given with an argument.
+fn release(store: &mut StoreContextMut<'_, State>, value: &Val) -> Result<()> {
+    match value {
+        Val::Resource(handle) => handle.resource_drop(store.as_context_mut()),
+        Val::List(values) | Val::Tuple(values) => {
+            values.iter().try_for_each(|value| release(store, value))
+        }
+        Val::Record(fields) => {
+            let mut values = fields.iter().map(|(_, value)| value);
+            values.try_for_each(|value| release(store, value))
+        }
+        Val::Variant(_, Some(value))
+        | Val::Option(Some(value))
+        | Val::Result(Ok(Some(value)) | Err(Some(value))) => release(store, value),
+        _ => Ok(()),
     }
 }
 
@@ -201,7 +227,9 @@ fn random(store: &mut StoreContextMut<'_, State>, ty: &Type, length: Option<&Val
         }
         (Type::List(list), Some(Val::U64(length))) if list.ty() == Type::U8 => {
             if *length > RANDOM_BYTES {
-                bail!("it wants {length} random bytes, more than {RANDOM_BYTES} at once");
+                let wants =
+                    format!("it wants {length} random bytes, more than {RANDOM_BYTES} at once");
+                return Err(Ended(wants).into());
             }
             charge(store, length.saturating_mul(BYTE))?;
             let bytes = (0..*length).map(|_| {

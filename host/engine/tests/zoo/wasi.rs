@@ -147,7 +147,10 @@ fn time_stands_still_and_nothing_is_waited_for() {
          {} {} {}",
         is("(i64.const 0)", "(call $now)"),
         is("(i32.const 2)", "(i32.load offset=20 $at)"),
-        is("(i32.const 1)", "(i32.load offset=4 (i32.load offset=16 $at))"),
+        is(
+            "(i32.const 1)",
+            "(i32.load offset=4 (i32.load offset=16 $at))"
+        ),
     ));
 }
 
