@@ -1,6 +1,8 @@
 //! Builds the built-in mappers from source and embeds them: each becomes a component, and is compiled to
 //! native code for the target ahead of time.
 
+#[path = "src/mappers/component.rs"]
+mod component;
 #[path = "build/guests.rs"]
 mod guests;
 #[path = "build/toolchain.rs"]
@@ -89,6 +91,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
 fn watch(root: &Path) -> Result<(), BuildError> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=src/mappers/component.rs");
     println!("cargo::rerun-if-changed={}", root.join("wit").display());
     let workspace = root.join("mappers");
     let failed = |error| BuildError::File(workspace.clone(), error);

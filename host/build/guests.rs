@@ -7,8 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use wit_component::ComponentEncoder;
-
 use crate::toolchain::{TARGET, Toolchain};
 
 /// Why there are no guests.
@@ -90,11 +88,8 @@ fn package(name: &str) -> String {
 
 /// Makes a component of a core module.
 pub fn component(name: &str, module: &[u8]) -> Result<Vec<u8>, GuestError> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| GuestError::Component(name.to_owned(), format!("{error:#}")))
+    crate::component::component(module)
+        .map_err(|error| GuestError::Component(name.to_owned(), error))
 }
 
 /// Cargo for guests. What the outer cargo says to this script, and what its user said about the host, must

@@ -388,7 +388,10 @@ impl fmt::Display for ListenAddress {
 }
 
 /// Reads a namespace's name: a DNS label (RFC 1123), as Kubernetes demands.
-fn namespace(text: &str) -> Result<String, String> {
+///
+/// # Errors
+/// If it is none.
+pub fn namespace(text: &str) -> Result<String, String> {
     let valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     let label = (1..=63).contains(&text.len())
         && text.bytes().all(valid)

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const ABSENT_FOR: Duration = Duration::from_secs(30);
 
 /// A kind that the API server serves.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// Where.
     pub resource: ApiResource,

@@ -1,5 +1,7 @@
 //! The mappers in use: the built-in ones, and those of directories.
 
+mod candidate;
+mod component;
 mod directory;
 mod library;
 mod reload;
@@ -16,6 +18,8 @@ use lighthouse_telemetry_core::index::{MapRequest, MappingFailure};
 use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_engine::{Code, Engine, Limits, Mapper};
 
+pub use self::candidate::{Candidate, Rule, candidates, rules};
+pub use self::component::component;
 pub use self::library::Library;
 pub use self::reload::{Settings, watch};
 pub use self::report::Report;
@@ -31,6 +35,12 @@ macro_rules! built_in {
 }
 
 built_in!("lighthouse", "tekton", "kubernetes", "jenkins-x");
+
+/// Whether a mapper of this name is built in.
+#[must_use]
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(known, _)| *known == name)
+}
 
 /// The built-in mappers, those of the objects that come first in a trace first.
 ///

@@ -123,7 +123,7 @@ pub enum LoadError {
 
 fn advice(found: &str) -> &'static str {
     if found == "a core module" {
-        "make it one with `wasm-tools component new`"
+        "make it one with `lighthouse-telemetry mapper component`"
     } else {
         "give the .wasm file of a component"
     }

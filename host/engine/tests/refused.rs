@@ -18,7 +18,7 @@ fn refused(text: &str) -> LoadError {
 fn a_core_module_is_told_what_makes_it_a_component() {
     let error = refused("(module (memory 1))");
     assert!(matches!(error, LoadError::NotAComponent { .. }), "{error}");
-    assert!(error.to_string().contains("wasm-tools component new"));
+    assert!(error.to_string().contains("mapper component"));
 }
 
 #[test]

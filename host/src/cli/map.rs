@@ -7,11 +7,8 @@ mod input;
 mod mapping;
 mod report;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-use anyhow::Context as _;
 
 use crate::mappers::Mappers;
 use crate::view::Terminal;
@@ -48,11 +45,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     } else {
         report::to_text(&mapped, Terminal::of_stdout())
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("cannot write to standard output")?,
-    }
+    super::print(&text)?;
     Ok(if mapped.is_clean() {
         ExitCode::SUCCESS
     } else {

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 pub mod demo;
 pub mod map;
-pub mod mappers;
+pub mod mapper;
 pub mod serve;
 
 /// Version, with the git revision where it was known at build time.
@@ -38,8 +39,9 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Show what the mappers make of the objects in files
     Map(map::Arguments),
-    /// Ask a running plugin about its mappers
-    Mappers(mappers::Arguments),
+    /// Check and package mappers, and ask a running plugin about its own
+    #[command(visible_alias = "mappers")]
+    Mapper(mapper::Arguments),
 }
 
 /// Runs the command that the process was started with. Its exit codes: 0 all is well, 1 something failed,
@@ -62,7 +64,7 @@ pub fn main() -> ExitCode {
             Command::Serve(arguments) => Box::pin(serve::run(*arguments)).await,
             Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
             Command::Map(arguments) => Box::pin(map::run(arguments)).await,
-            Command::Mappers(arguments) => Box::pin(mappers::run(arguments)).await,
+            Command::Mapper(arguments) => Box::pin(mapper::run(arguments)).await,
         }
     });
     // A look-up of a name in the system's resolver cannot be cancelled; nothing waits for its answer.
@@ -94,6 +96,14 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         ExitCode::from(EXIT_USAGE)
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Writes to standard output. Whoever reads it may have seen enough before its end.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
     }
 }
 

@@ -141,37 +141,51 @@ fn read_once(directory: &Path, before: &Stamp) -> Result<Option<Listing>, ReadEr
     }
     for file in files {
         let path = directory.join(&file.file_name);
-        let Some(name) = name(&file.file_name) else {
-            listing.troubles.push(format!(
-                "the module {} is not taken: its name must be 1 to {NAME_BYTES} letters, digits, hyphens, dots and underscores before .{EXTENSION}",
-                path.display()
-            ));
-            continue;
-        };
-        if file.metadata.len() > MODULE_BYTES {
-            listing.troubles.push(format!(
-                "the module {} is not taken: it has {} bytes, and {MODULE_BYTES} is the most",
-                path.display(),
-                file.metadata.len()
-            ));
-            continue;
+        let module = module(&path, &file.path, file.metadata.len());
+        match module.map_err(|reason| ReadError::Unreadable { path, reason })? {
+            Ok(module) => listing.modules.push(module),
+            Err(trouble) => listing.troubles.push(trouble),
         }
-        let bytes = content(&file.path).map_err(|reason| ReadError::Unreadable {
-            path: path.clone(),
-            reason,
-        })?;
-        listing.modules.push(Module {
-            name: name.to_owned(),
-            digest: hex::encode(Sha256::digest(&bytes)),
-            path,
-            bytes,
-        });
     }
     let (after, _) = self::stamp(directory)?;
     if after != listing.stamp {
         return Err(ReadError::Changing(directory.to_owned()));
     }
     Ok(Some(listing))
+}
+
+/// Reads one file as if it were in a directory of mappers.
+///
+/// # Errors
+/// If it would not be taken; says why.
+pub fn single(path: &Path) -> Result<Module, String> {
+    let unreadable = |reason| format!("{} cannot be read: {reason}", path.display());
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    module(path, path, metadata.len()).map_err(unreadable)?
+}
+
+/// The module in a file, which is shown by another path than that it is read by; or why it is not taken.
+fn module(shown: &Path, path: &Path, length: u64) -> io::Result<Result<Module, String>> {
+    let file_name = shown.file_name().unwrap_or_default().to_string_lossy();
+    let Some(name) = name(&file_name) else {
+        return Ok(Err(format!(
+            "the module {} is not taken: its name must be 1 to {NAME_BYTES} letters, digits, hyphens, dots and underscores before .{EXTENSION}",
+            shown.display()
+        )));
+    };
+    if length > MODULE_BYTES {
+        return Ok(Err(format!(
+            "the module {} is not taken: it has {length} bytes, and {MODULE_BYTES} is the most",
+            shown.display(),
+        )));
+    }
+    let bytes = content(path)?;
+    Ok(Ok(Module {
+        name: name.to_owned(),
+        digest: hex::encode(Sha256::digest(&bytes)),
+        path: shown.to_owned(),
+        bytes,
+    }))
 }
 
 /// What is in a file; not much more of it than there may be, should it grow meanwhile.
@@ -239,7 +253,7 @@ fn stamp(directory: &Path) -> Result<(Stamp, Vec<File>), ReadError> {
 
 /// The name of a mapper by its file.
 fn name(file_name: &str) -> Option<&str> {
-    let name = Path::new(file_name).file_stem()?.to_str()?;
+    let name = file_name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let fits = (1..=NAME_BYTES).contains(&name.len());
     (fits && name.bytes().all(valid)).then_some(name)

@@ -37,11 +37,11 @@ struct Directory {
 
 /// A module as it was found, and the mapper that it is, or why it is none.
 #[derive(Clone)]
-struct Found {
-    name: String,
-    path: PathBuf,
-    digest: String,
-    judged: Result<Arc<Mapper>, String>,
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) digest: String,
+    pub(super) judged: Result<Arc<Mapper>, String>,
     at: Time,
 }
 
@@ -330,7 +330,7 @@ impl Library {
 }
 
 /// Makes a mapper of a module. Takes a while.
-fn judge(engine: &Engine, module: Module, now: Time) -> Found {
+pub(super) fn judge(engine: &Engine, module: Module, now: Time) -> Found {
     let Module {
         name,
         path,

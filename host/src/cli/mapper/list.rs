@@ -1,35 +1,26 @@
-//! `mappers list`: which mappers a running plugin has, and how they are doing.
+//! `mapper list`: which mappers a running plugin has, and how they are doing.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::cli::print;
 use crate::view::{fit, sanitised, width};
 
 /// A plugin that is alive answers sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `mappers` takes.
+pub(super) const EXAMPLES: &str = "Example:
+  kubectl port-forward -n jx deployment/lighthouse-telemetry 9090 &
+  lighthouse-telemetry mappers list
+
+The exit code is 1 if a module cannot be used.";
+
+/// What `mapper list` takes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// What to do.
-#[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Show the mappers in use, what they watch, and what could not be loaded
-    List(ListArguments),
-}
-
-/// What `mappers list` takes.
-#[derive(Debug, clap::Args)]
-pub struct ListArguments {
     /// The plugin's address for metrics and health; in a cluster, forward its port first:
     /// kubectl port-forward deployment/lighthouse-telemetry 9090
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
@@ -39,23 +30,15 @@ pub struct ListArguments {
     pub json: bool,
 }
 
-/// Asks the plugin. Its exit code is 1 if a module cannot be used.
-///
-/// # Errors
-/// If it does not answer.
-pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let Command::List(arguments) = arguments.command;
+/// Asks the plugin.
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let answer = ask(&arguments.server).await?;
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&answer)?)
     } else {
         table(&answer)
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        result => result.context("cannot write to standard output")?,
-    }
+    print(&text)?;
     Ok(if troubles(&answer).is_empty() {
         ExitCode::SUCCESS
     } else {
