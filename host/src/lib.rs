@@ -22,6 +22,7 @@ pub mod receiver;
 pub mod recording;
 pub mod run;
 pub mod server;
+pub mod stage;
 #[cfg(test)]
 mod testing;
 pub mod view;

@@ -168,6 +168,14 @@ impl Receiver {
         self.store.spans.borrow().clone()
     }
 
+    /// How many spans were received so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let groups = self.store.spans.borrow();
+        let scoped = groups.iter().flat_map(|group| &group.scope_spans);
+        scoped.map(|scoped| scoped.spans.len()).sum()
+    }
+
     /// As [`Receiver::spans`], and keeps none of it.
     #[must_use]
     pub fn take(&self) -> Vec<ResourceSpans> {

@@ -13,6 +13,8 @@
 //! none, so that a recording need not repeat a Pod for each of its phases. Reading resolves it: what comes out
 //! are whole objects only. Nothing is made up: an object without `metadata.uid` is refused.
 
+mod tape;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ use lighthouse_telemetry_core::time::Time;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
+
+pub use self::tape::{Tape, identity};
 
 /// Webhooks and objects in order of time.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,6 +8,7 @@ mod connection;
 mod following;
 mod object;
 mod stream;
+mod told;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use connection::Limits;
 pub use following::Watching;
 use object::Raw;
 use stream::Item;
+pub use stream::{LONGEST_PAUSE, pauses};
+pub use told::{Told, told};
 
 /// What is watched and how patiently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -391,29 +394,13 @@ impl Task {
 
     fn error(&mut self, place: usize, error: &watcher::Error, served: &Served) -> Option<Turn> {
         self.count("error");
-        let (status, text) = match error {
-            watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-                match error {
-                    kube::Error::Api(status) => (Some(status), reason(error)),
-                    error => (None, reason(error)),
-                }
-            }
-            // The connection broke or was ended; it is taken up again at once.
-            watcher::Error::WatchFailed(error) => {
-                tracing::debug!(kind = %self.label, "a watch was interrupted: {}", reason(error));
-                return None;
-            }
-            watcher::Error::WatchError(status) => (
-                Some(status),
-                format!("{} ({})", status.message, status.code),
-            ),
-            watcher::Error::NoResourceVersion => (
-                None,
-                "it sends no resource versions; see whether it is a Kubernetes API server"
-                    .to_owned(),
-            ),
-        };
-        match status.map(|status| status.code) {
+        let (status, text) = said(error);
+        if matches!(error, watcher::Error::WatchFailed(_)) {
+            // It is taken up again at once.
+            tracing::debug!(kind = %self.label, "a watch was interrupted: {text}");
+            return None;
+        }
+        match status {
             Some(403) => {
                 let rule = served.rule(&["get", "list", "watch"]);
                 let role = match self
@@ -497,6 +484,27 @@ impl Task {
 
     fn count(&self, event: &'static str) {
         self.room.metrics.watch_event(&self.label, event);
+    }
+}
+
+/// The code of the API server's answer, if it gave one, and what went wrong.
+fn said(error: &watcher::Error) -> (Option<u16>, String) {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        // The connection broke or was ended.
+        | watcher::Error::WatchFailed(error) => match error {
+            kube::Error::Api(status) => (Some(status.code), reason(error)),
+            error => (None, reason(error)),
+        },
+        watcher::Error::WatchError(status) => (
+            Some(status.code),
+            format!("{} ({})", status.message, status.code),
+        ),
+        watcher::Error::NoResourceVersion => (
+            None,
+            "it sends no resource versions; see whether it is a Kubernetes API server".to_owned(),
+        ),
     }
 }
 

@@ -7,9 +7,13 @@ use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+mod cluster;
 pub mod demo;
+mod kind;
 pub mod map;
 pub mod mapper;
+pub mod record;
+pub mod replay;
 pub mod serve;
 
 /// Version, with the git revision where it was known at build time.
@@ -20,6 +24,9 @@ pub const VERSION: &str = match option_env!("LIGHTHOUSE_TELEMETRY_VERSION") {
 
 /// The process was asked for something that it cannot do as asked: a wrong option or an unusable file.
 pub const EXIT_USAGE: u8 = 2;
+
+/// What the process ends with when it is interrupted, by convention of shells: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
 
 /// Turns a git event and all that it sets off in a Kubernetes cluster into one distributed trace.
 #[derive(Debug, Parser)]
@@ -39,7 +46,13 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Show what the mappers make of the objects in files
     Map(map::Arguments),
-    /// Check and package mappers, and ask a running plugin about its own
+    /// Write down what goes on in a cluster, to be replayed; what looks like a secret is taken out
+    #[command(after_help = record::EXAMPLES)]
+    Record(record::Arguments),
+    /// Replay what was recorded in a cluster, and show the traces that come of it or how they differ from a snapshot
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::Arguments),
+    /// Make, check and package mappers, and ask a running plugin about its own
     #[command(visible_alias = "mappers")]
     Mapper(mapper::Arguments),
 }
@@ -63,6 +76,8 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Serve(arguments) => Box::pin(serve::run(*arguments)).await,
             Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+            Command::Record(arguments) => Box::pin(record::run(arguments)).await,
+            Command::Replay(arguments) => Box::pin(replay::run(arguments)).await,
             Command::Map(arguments) => Box::pin(map::run(arguments)).await,
             Command::Mapper(arguments) => Box::pin(mapper::run(arguments)).await,
         }
@@ -96,6 +111,19 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         ExitCode::from(EXIT_USAGE)
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Does something until it is done or interrupted.
+async fn interruptible(
+    work: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        outcome = work => outcome,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.context("cannot listen for signals")?;
+            Ok(ExitCode::from(INTERRUPTED))
+        }
     }
 }
 

@@ -1,24 +1,19 @@
 //! `serve`: the plugin.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::VERSION;
+use super::cluster::connect;
 use crate::clock::Clock;
 pub use crate::config::Options as Arguments;
 use crate::config::{ConfigError, Verification};
 use crate::mappers::{self, Library};
 use crate::run::{Drained, Replica, State};
 use crate::{export, logging, run};
-
-/// A watch is renewed every 290 s. A connection that is silent for longer than that is dead.
-const SILENCE: Duration = Duration::from_secs(310);
 
 /// Runs the plugin until it is told to stop.
 ///
@@ -32,7 +27,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         endpoint: arguments.traces_exporter_endpoint.clone(),
     })
     .map_err(|error| ConfigError::Exporter(error.to_string()))?;
-    let client = connect(&arguments).await?;
+    let client = connect(arguments.kubeconfig.as_deref()).await?;
     tracing::info!(version = VERSION, "lighthouse-telemetry");
     if matches!(settings.verification, Verification::None) {
         tracing::warn!("webhooks are not verified: anybody who can reach the port can send them");
@@ -135,40 +130,4 @@ async fn asked_to_stop(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// The cluster: of the file, else the one that the process runs in, else of the usual files.
-async fn connect(arguments: &Arguments) -> Result<Client, ConfigError> {
-    let failed = |error: &dyn std::error::Error| ConfigError::Cluster(causes(error));
-    let mut config = match &arguments.kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| failed(&error))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(|error| failed(&error))?
-        }
-        None => match Config::incluster() {
-            Ok(config) => config,
-            Err(_) => Config::infer().await.map_err(|error| failed(&error))?,
-        },
-    };
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    // The rooms try again by themselves, not before the API server wants it, and say why.
-    config.default_retry = false;
-    Client::try_from(config).map_err(|error| failed(&error))
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let inner = error.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }

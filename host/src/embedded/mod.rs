@@ -10,7 +10,6 @@ mod http;
 mod lighthouse;
 mod list;
 mod rendering;
-mod replay;
 mod resource;
 mod selector;
 mod store;
@@ -28,7 +27,6 @@ use tokio::task::JoinHandle;
 pub use failure::Failure;
 pub use fault::{Answer, Fault, FaultId};
 pub use lighthouse::Lighthouse;
-pub use replay::{ReplayError, replay};
 pub use resource::Resource;
 pub use selector::{Selector, SelectorError};
 

@@ -180,14 +180,17 @@ impl Store {
                 && (selector.selects(&change.now.value)
                     || before.is_some_and(|before| selector.selects(&before.value)))
         });
-        let exists = self
-            .objects(resource, None, None)
-            .filter(|(_, stored)| selector.selects(&stored.value))
-            .filter_map(|(_, stored)| stored.revision());
-        exists
-            .chain(newest.map(|change| change.revision))
-            .max()
-            .unwrap_or_default()
+        // What exists and is not in the history is older than all that is.
+        newest.map_or_else(
+            || {
+                self.objects(resource, None, None)
+                    .filter(|(_, stored)| selector.selects(&stored.value))
+                    .filter_map(|(_, stored)| stored.revision())
+                    .max()
+                    .unwrap_or_default()
+            },
+            |change| change.revision,
+        )
     }
 
     /// Replaces an object by a state that a controller recorded. Labels and annotations that others set in the

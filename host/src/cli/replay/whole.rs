@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use lighthouse_telemetry_core::catalog::{Catalog, group_version};
 use lighthouse_telemetry_core::identity::SpanId;
 use lighthouse_telemetry_core::object::GroupKind;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use opentelemetry_proto::tonic::common::v1::any_value;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use serde_json::Value;
 
 use crate::recording::{Happening, Recording};
@@ -14,8 +15,8 @@ use crate::recording::{Happening, Recording};
 /// The spans that must be there.
 #[derive(Debug)]
 pub(super) struct Expected {
-    /// Main span of each object, and what the object is called.
-    objects: BTreeMap<SpanId, String>,
+    /// Of each object the uid, and what it is called.
+    objects: BTreeMap<String, String>,
 }
 
 impl Expected {
@@ -37,17 +38,10 @@ impl Expected {
 
     /// What is not there, for people; empty if the trace is whole.
     pub(super) fn missing(&self, received: &[ResourceSpans]) -> Vec<String> {
-        let spans: Vec<_> = received
-            .iter()
-            .flat_map(|group| &group.scope_spans)
-            .flat_map(|scoped| &scoped.spans)
-            .collect();
+        let spans = all(received);
         let ids: HashSet<&[u8]> = spans.iter().map(|span| span.span_id.as_slice()).collect();
-        let absent = self
-            .objects
-            .iter()
-            .filter(|(id, _)| !ids.contains(id.bytes().as_slice()))
-            .map(|(_, name)| format!("no span of {name}"));
+        let absent = self.without_span(received);
+        let absent = absent.map(|name| format!("no span of {name}"));
         let lost = spans
             .iter()
             .filter(|span| {
@@ -56,9 +50,39 @@ impl Expected {
             .map(|span| format!("no parent of span '{}'", span.name));
         absent.chain(lost).collect()
     }
+
+    /// The objects that have no span: neither a main span, nor one that says to be about it, as each of several runs does.
+    pub(super) fn without_span(&self, received: &[ResourceSpans]) -> impl Iterator<Item = &str> {
+        let spans = all(received);
+        let ids: HashSet<Vec<u8>> = spans.iter().map(|span| span.span_id.clone()).collect();
+        let about: HashSet<String> = spans.iter().filter_map(|span| about(span)).collect();
+        let objects = self.objects.iter().filter(move |(uid, _)| {
+            let main = SpanId::of(uid, "", "");
+            !ids.contains(main.bytes().as_slice()) && !about.contains(*uid)
+        });
+        objects.map(|(_, name)| name.as_str())
+    }
 }
 
-fn object_of(object: &Value, catalog: &Catalog) -> Option<(SpanId, String)> {
+fn all(received: &[ResourceSpans]) -> Vec<&Span> {
+    received
+        .iter()
+        .flat_map(|group| &group.scope_spans)
+        .flat_map(|scoped| &scoped.spans)
+        .collect()
+}
+
+/// The uid of the object that a span says to be about.
+fn about(span: &Span) -> Option<String> {
+    let mut attributes = span.attributes.iter();
+    let uid = attributes.find(|attribute| attribute.key == "k8s.object.uid")?;
+    match uid.value.as_ref()?.value.as_ref()? {
+        any_value::Value::StringValue(uid) => Some(uid.clone()),
+        _ => None,
+    }
+}
+
+fn object_of(object: &Value, catalog: &Catalog) -> Option<(String, String)> {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
     let (group, _) = group_version(text("/apiVersion")?);
     let kind = text("/kind")?;
@@ -66,10 +90,10 @@ fn object_of(object: &Value, catalog: &Catalog) -> Option<(SpanId, String)> {
         group: group.into(),
         kind: kind.into(),
     });
-    let id = SpanId::of(text("/metadata/uid")?, "", "");
+    let uid = text("/metadata/uid")?.to_owned();
     mapped.then(|| {
         (
-            id,
+            uid,
             format!("{kind} {}", text("/metadata/name").unwrap_or_default()),
         )
     })
@@ -78,7 +102,8 @@ fn object_of(object: &Value, catalog: &Catalog) -> Option<(SpanId, String)> {
 #[cfg(test)]
 mod tests {
     use lighthouse_telemetry_core::description::{Description, ObjectSource, Source, Watch};
-    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::trace::v1::ScopeSpans;
 
     use super::*;
 
@@ -129,5 +154,15 @@ mod tests {
                 .missing(&received(&[(root, None), (pod, Some(root))]))
                 .is_empty()
         );
+        // A span of a run has another id.
+        let mut run = received(&[(root, None)]);
+        run[0].scope_spans[0].spans[0].attributes = vec![KeyValue {
+            key: "k8s.object.uid".to_owned(),
+            value: Some(AnyValue {
+                value: Some(any_value::Value::StringValue("u".to_owned())),
+            }),
+            ..KeyValue::default()
+        }];
+        assert!(expected.missing(&run).is_empty());
     }
 }

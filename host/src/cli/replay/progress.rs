@@ -1,13 +1,16 @@
-//! What people see while the demo runs: on a terminal one line that changes, elsewhere a line for each milestone.
+//! What people see while a recording is replayed: on a terminal one line that changes, elsewhere a line for each milestone.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lighthouse_telemetry_core::time::Time;
 use serde_json::Value;
 
 use crate::receiver::Receiver;
 use crate::recording::{Entry, Happening, Recording};
+
+/// How often the line on a terminal changes.
+const FRAME: Duration = Duration::from_millis(40);
 
 /// Shows the progress on standard error, so that the output can be redirected without it.
 #[derive(Debug)]
@@ -19,10 +22,17 @@ pub(super) struct Display {
     changes: u64,
     milestone: String,
     waiting: bool,
+    drawn: Option<Instant>,
 }
 
 impl Display {
-    pub(super) fn start(recording: &Recording, speed: f64, receiver: Receiver) -> Self {
+    /// `what` is replayed, so many times as fast as it happened or as fast as it goes.
+    pub(super) fn start(
+        what: &str,
+        recording: &Recording,
+        speed: Option<f64>,
+        receiver: Receiver,
+    ) -> Self {
         let (first, last) = recording.span().unwrap_or_default();
         let display = Self {
             first,
@@ -33,9 +43,14 @@ impl Display {
             changes: 0,
             milestone: String::new(),
             waiting: false,
+            drawn: None,
         };
+        let speed = speed.map_or_else(
+            || "as fast as it goes".to_owned(),
+            |speed| format!("{speed} times as fast as it happened"),
+        );
         display.print(&format!(
-            "Replaying {} of a recorded pull request, {speed} times as fast as it happened\n",
+            "Replaying {} of {what}, {speed}\n",
             clock(last.since(first))
         ));
         display
@@ -49,7 +64,8 @@ impl Display {
         if let Some(milestone) = milestone {
             self.milestone = milestone;
         }
-        if self.terminal || reached {
+        let is_due = self.drawn.is_none_or(|drawn| drawn.elapsed() >= FRAME);
+        if reached || (self.terminal && is_due) {
             self.line(entry.at);
         }
     }
@@ -60,7 +76,7 @@ impl Display {
         if first {
             "waiting for late Events, then exporting".clone_into(&mut self.milestone);
         }
-        if self.terminal || first {
+        if first {
             self.line(now.max(self.last));
         }
     }
@@ -72,14 +88,9 @@ impl Display {
         }
     }
 
-    fn line(&self, at: Time) {
-        let spans: usize = self
-            .receiver
-            .spans()
-            .iter()
-            .flat_map(|group| &group.scope_spans)
-            .map(|scoped| scoped.spans.len())
-            .sum();
+    fn line(&mut self, at: Time) {
+        self.drawn = Some(Instant::now());
+        let spans = self.receiver.count();
         let text = format!(
             "{} of {}  {:>3} changes  {spans:>3} spans  {}",
             clock(at.since(self.first)),
