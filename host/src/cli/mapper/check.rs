@@ -82,7 +82,12 @@ fn describe(text: &mut String, mapper: &Mapper, digest: &str, size: usize) {
     line("version", &sanitised(&description.version));
     line("contract", mapper.contract());
     line("digest", digest);
-    line("size", &bytes(size));
+    let fits = if size > CONFIG_MAP {
+        "too large for a ConfigMap"
+    } else {
+        "fits a ConfigMap"
+    };
+    line("size", &format!("{}, {fits}", bytes(size)));
     for watch in &description.watches {
         line("maps", &source(&watch.source, &watch.fields));
         for attachment in &watch.attachments {
