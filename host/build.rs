@@ -14,6 +14,9 @@ use std::{env, fs, io};
 /// The built-in mappers, as the host names them.
 const MAPPERS: [&str; 4] = ["lighthouse", "tekton", "kubernetes", "jenkins-x"];
 
+/// What reads declarative mappers, embedded likewise.
+const INTERPRETER: &str = "declarative";
+
 /// Guests that tests and benches load as anyone's component: not compiled ahead of time, in no executable.
 const FOR_TESTS: [&str; 3] = ["hostile", "twelve-fields", "argo-workflow"];
 
@@ -63,13 +66,13 @@ fn build() -> Result<(), BuildError> {
     watch(&root)?;
 
     let toolchain = toolchain::find().map_err(BuildError::Toolchain)?;
-    let names = [MAPPERS.as_slice(), FOR_TESTS.as_slice()].concat();
+    let names = [MAPPERS.as_slice(), &[INTERPRETER], FOR_TESTS.as_slice()].concat();
     let modules = guests::build(&toolchain, &workspace, &target_directory(&output), &names)
         .map_err(BuildError::Guests)?;
     for (name, module) in names.into_iter().zip(modules) {
         let component = guests::component(name, &module).map_err(BuildError::Guests)?;
         write(&output.join(format!("{name}.wasm")), &component)?;
-        if MAPPERS.contains(&name) {
+        if MAPPERS.contains(&name) || name == INTERPRETER {
             let compiled = lighthouse_telemetry_engine::precompile(&component, Some(&target))
                 .map_err(|error| BuildError::Precompile(name, error.to_string()))?;
             write(&output.join(format!("{name}.compiled")), &compiled)?;

@@ -20,6 +20,7 @@ use lighthouse_telemetry_engine::{Code, Engine, Limits, Mapper};
 
 pub use self::candidate::{Candidate, Rule, candidates, rules};
 pub use self::component::component;
+pub use self::directory::Form;
 pub use self::library::Library;
 pub use self::reload::{Settings, watch};
 pub use self::report::Report;
@@ -41,6 +42,8 @@ built_in!("lighthouse", "tekton", "kubernetes", "jenkins-x");
 pub fn is_built_in(name: &str) -> bool {
     BUILT_IN.iter().any(|(known, _)| *known == name)
 }
+/// Native code of what reads declarative mappers, as the build script made it.
+const INTERPRETER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/declarative.compiled"));
 
 /// The built-in mappers, those of the objects that come first in a trace first.
 ///

@@ -13,8 +13,10 @@ use wasmtime::{
 use crate::artifact;
 use crate::contract::Imports;
 use crate::error::{EngineError, LoadError};
+use crate::interpreter::Interpreter;
+use crate::kept::Sandboxes;
 use crate::limits::Limits;
-use crate::mapper::Mapper;
+use crate::mapper::{Built, Mapper, Reuse};
 use crate::precompiled;
 use crate::slots::Slots;
 use crate::store::TICKS_A_SECOND;
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub imports: Imports,
     pub limits: Limits,
     pub slots: Slots,
+    pub kept: Sandboxes,
     pooled: bool,
     _ticker: SyncSender<()>,
 }
@@ -68,6 +71,7 @@ impl Engine {
         Ok(Self(Arc::new(Shared {
             imports,
             slots: Slots::new(limits.concurrent_calls),
+            kept: Sandboxes::new(limits.kept_sandboxes),
             _ticker: tick(&engine)?,
             engine,
             limits,
@@ -87,6 +91,20 @@ impl Engine {
     /// # Errors
     /// If the code is no mapper of a contract that the host speaks, or cannot be configured.
     pub fn load(&self, name: &str, code: Code<'_>, text: &str) -> Result<Mapper, LoadError> {
+        let built = self.build(code)?;
+        Mapper::new(Arc::clone(&self.0), name, built, text, Reuse::Never)
+    }
+
+    /// Makes of code what is many mappers: each by a text of its own. Instances of it are used for one call after the other,
+    /// which no call may notice. So this is for code of ours alone.
+    ///
+    /// # Errors
+    /// If the code is no mapper of a contract that the host speaks.
+    pub fn interpreter(&self, code: Code<'_>) -> Result<Interpreter, LoadError> {
+        Ok(Interpreter::new(Arc::clone(&self.0), self.build(code)?))
+    }
+
+    fn build(&self, code: Code<'_>) -> Result<Built, LoadError> {
         let engine = &self.0.engine;
         let (component, bytes) = match code {
             Code::Component(bytes) => {
@@ -98,12 +116,18 @@ impl Engine {
             }
             Code::Precompiled(bytes) => (precompiled::load(engine, bytes)?, bytes),
         };
-        let digest = Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Mapper::new(Arc::clone(&self.0), name, &component, digest, text)
+        Built::new(&self.0, &component, digest(&[bytes]))
     }
+}
+
+/// SHA-256 in lower-case hexadecimal digits.
+pub(crate) fn digest(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let digits = hash.finalize();
+    digits.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Settings that decide what native code looks like, and so must be the same ahead of time and at run time;
@@ -138,18 +162,22 @@ fn pool(limits: &Limits) -> InstanceAllocationStrategy {
     /// What a sandbox has touched is reset by copying up to here, and given back beyond.
     const KEEP_RESIDENT: usize = 256 << 10;
 
-    let calls = u32::try_from(limits.concurrent_calls.max(1)).unwrap_or(u32::MAX);
+    let sandboxes = limits
+        .concurrent_calls
+        .max(1)
+        .saturating_add(limits.kept_sandboxes);
+    let sandboxes = u32::try_from(sandboxes).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(calls)
-        .total_core_instances(calls.saturating_mul(INSTANCES))
-        .total_memories(calls.saturating_mul(MEMORIES))
-        .total_tables(calls.saturating_mul(TABLES))
+    pool.total_component_instances(sandboxes)
+        .total_core_instances(sandboxes.saturating_mul(INSTANCES))
+        .total_memories(sandboxes.saturating_mul(MEMORIES))
+        .total_tables(sandboxes.saturating_mul(TABLES))
         .max_core_instances_per_component(INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
         .max_memory_size(limits.memory_bytes)
         .table_elements(limits.table_elements)
-        .max_unused_warm_slots(calls)
+        .max_unused_warm_slots(sandboxes)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);

@@ -1,7 +1,7 @@
 //! Runs span mappers: WebAssembly components without ambient authority.
 //!
 //! A mapper is a function from text to values. It gets a fresh sandbox for every call, with limits on time,
-//! memory, stack and output, so that it can only hurt itself. This crate is the only one that links wasmtime,
+//! memory, stack and output, so that it can only hurt itself. Only an [`Interpreter`] of our own gets the same again. This crate is the only one that links wasmtime,
 //! and the only one that knows the versions of the contract in `wit/`: what goes in and comes out are the
 //! types of the core. It does no I/O, and decides nothing about spans.
 
@@ -10,6 +10,8 @@ mod contract;
 mod description;
 mod engine;
 mod error;
+mod interpreter;
+mod kept;
 mod limits;
 mod log;
 mod mapper;
@@ -25,6 +27,7 @@ pub use error::{
     BadDescription, BadOutput, EngineError, LoadError, Located, MapError, PrecompileError,
     Rejection,
 };
+pub use interpreter::Interpreter;
 pub use limits::{Limits, OutputLimits};
 pub use mapper::Mapper;
 pub use precompiled::precompile;

@@ -22,6 +22,8 @@ pub struct Limits {
     pub transfer_bytes: usize,
     /// Calls that run at the same time; more wait.
     pub concurrent_calls: usize,
+    /// Sandboxes of an [`Interpreter`](crate::Interpreter) that are kept for its next call, of all its mappers together.
+    pub kept_sandboxes: usize,
     /// Kinds of subject a mapper may watch.
     pub watches: usize,
     /// Kinds of attached object a watch may have.
@@ -68,6 +70,7 @@ impl Default for Limits {
             stack_bytes: 512 << 10,
             transfer_bytes: 16 << 20,
             concurrent_calls: 16,
+            kept_sandboxes: 8,
             watches: 32,
             attachments_per_watch: 8,
             fields: 256,

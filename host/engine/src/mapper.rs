@@ -13,6 +13,7 @@ use crate::contract::{Called, Configuration, Contract, Instance, Prepared};
 use crate::description;
 use crate::engine::Shared;
 use crate::error::{LoadError, MapError};
+use crate::kept::{Key, Sandbox};
 use crate::log::Log;
 use crate::output;
 use crate::store::{self, State};
@@ -21,37 +22,68 @@ use crate::wasi;
 /// A mapper in use. Each call runs in a sandbox of its own, so that calls may run at the same time.
 pub struct Mapper {
     shared: Arc<Shared>,
-    prepared: Prepared,
-    contract: Contract,
+    built: Built,
     name: String,
     text: String,
-    digest: String,
     description: Description,
     log: Arc<Log>,
+    /// Whose sandboxes are kept for other calls, if any are.
+    kept: Option<Key>,
+}
+
+/// Code that is ready to be started, by whomever.
+#[derive(Clone)]
+pub(crate) struct Built {
+    prepared: Arc<Prepared>,
+    contract: Contract,
+    /// SHA-256 of what it was made from.
+    pub digest: String,
     uses_wasi: bool,
+}
+
+/// Whether a sandbox may be used for another call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// As a guest may remember what it has seen.
+    Never,
+    /// The code is ours, and is known not to.
+    ForOtherCalls,
+}
+
+impl Built {
+    pub(crate) fn new(
+        shared: &Shared,
+        component: &Component,
+        digest: String,
+    ) -> Result<Self, LoadError> {
+        let contract = Contract::of(component, &shared.engine)?;
+        let prepared = Prepared::new(contract, component, &shared.imports, &shared.engine)?;
+        Ok(Self {
+            prepared: Arc::new(prepared),
+            contract,
+            digest,
+            uses_wasi: wasi::is_used(component, &shared.engine),
+        })
+    }
 }
 
 impl Mapper {
     pub(crate) fn new(
         shared: Arc<Shared>,
         name: &str,
-        component: &Component,
-        digest: String,
+        built: Built,
         text: &str,
+        reuse: Reuse,
     ) -> Result<Self, LoadError> {
-        let contract = Contract::of(component, &shared.engine)?;
-        let prepared = Prepared::new(contract, component, &shared.imports, &shared.engine)?;
-        let uses_wasi = wasi::is_used(component, &shared.engine);
+        let kept = (reuse == Reuse::ForOtherCalls).then(|| shared.kept.key());
         let mut mapper = Self {
             shared,
-            prepared,
-            contract,
+            built,
             name: name.to_owned(),
             text: text.to_owned(),
-            digest,
             description: Description::default(),
             log: Arc::new(Log::new(name)),
-            uses_wasi,
+            kept,
         };
         let described = mapper.describe()?;
         if mapper.describe()? != described {
@@ -72,13 +104,13 @@ impl Mapper {
     /// Version of the contract that it was built for.
     #[must_use]
     pub fn contract(&self) -> &'static str {
-        self.contract.version()
+        self.built.contract.version()
     }
 
-    /// SHA-256 of its code, 64 lower-case hexadecimal digits.
+    /// SHA-256 of its code (and of its text, where an interpreter runs that), 64 lower-case hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.built.digest
     }
 
     /// What it wants.
@@ -93,28 +125,70 @@ impl Mapper {
     /// If the mapper cannot, exceeds a limit, or returns what breaks a rule of the contract.
     pub fn map(&self, subject: &Subject) -> Result<Outcome, MapError> {
         let _slot = self.shared.slots.take();
-        let limits = &self.shared.limits;
-        let seed = if self.uses_wasi {
+        let outcome = match self.kept {
+            Some(key) => self.map_in_kept(key, subject)?,
+            None => self.map_in_new(subject)?,
+        };
+        Ok(output::accept(outcome, &self.shared.limits.output)?)
+    }
+
+    fn map_in_new(&self, subject: &Subject) -> Result<Outcome, MapError> {
+        let seed = if self.built.uses_wasi {
             wasi::seed(subject)
         } else {
             0
         };
         let (mut store, instance) = self.start(seed)?;
         if self.description.keeps_state {
-            let configured = instance.configure(&mut store, &self.configuration());
-            let _: Description = self.result(configured, &store)?;
-            store::refill(&mut store, limits)?;
+            self.configure(&mut store, &instance)?;
+            store::refill(&mut store, &self.shared.limits)?;
         }
         let mapped = instance.map(&mut store, subject);
-        let outcome = self.result(mapped, &store)?;
-        Ok(output::accept(outcome, &limits.output)?)
+        self.result(mapped, &store)
+    }
+
+    /// Maps in a sandbox that is there, else in one that is there for the next call. Whether a limit holds may depend on what
+    /// a sandbox has mapped before; what counts is what a new one says.
+    fn map_in_kept(&self, key: Key, subject: &Subject) -> Result<Outcome, MapError> {
+        let kept = &self.shared.kept;
+        if let Some(mut sandbox) = kept.take(key) {
+            match self.map_in(&mut sandbox, subject) {
+                Ok(outcome) => {
+                    kept.put(key, sandbox);
+                    return Ok(outcome);
+                }
+                Err(error @ MapError::Rejected(_)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let (mut store, instance) = self.start(0)?;
+        self.configure(&mut store, &instance)?;
+        let mut sandbox = Sandbox::new(store, instance.park());
+        let outcome = self.map_in(&mut sandbox, subject)?;
+        kept.put(key, sandbox);
+        Ok(outcome)
+    }
+
+    fn map_in(&self, sandbox: &mut Sandbox, subject: &Subject) -> Result<Outcome, MapError> {
+        store::refill(&mut sandbox.store, &self.shared.limits)?;
+        let instance = self.built.prepared.resume(sandbox.parked);
+        let mapped = instance.map(&mut sandbox.store, subject);
+        self.result(mapped, &sandbox.store)
+    }
+
+    fn configure(
+        &self,
+        store: &mut Store<State>,
+        instance: &Instance<'_>,
+    ) -> Result<Description, MapError> {
+        let configured = instance.configure(store, &self.configuration());
+        self.result(configured, store)
     }
 
     fn describe(&self) -> Result<Description, LoadError> {
         let _slot = self.shared.slots.take();
         let (mut store, instance) = self.start(0).map_err(LoadError::Configure)?;
-        let configured = instance.configure(&mut store, &self.configuration());
-        self.result(configured, &store)
+        self.configure(&mut store, &instance)
             .map_err(|error| match error {
                 MapError::Rejected(rejection) => LoadError::ConfigureFailed(rejection),
                 other => LoadError::Configure(other),
@@ -173,7 +247,7 @@ impl Mapper {
     fn start(&self, seed: u64) -> Result<(Store<State>, Instance<'_>), MapError> {
         let limits = &self.shared.limits;
         let mut store = store::new(&self.shared.engine, limits, Arc::clone(&self.log), seed)?;
-        match self.prepared.start(&mut store) {
+        match self.built.prepared.start(&mut store) {
             Ok(instance) => Ok((store, instance)),
             Err(error) => Err(store::explain(&error, &store, limits)),
         }
@@ -187,13 +261,21 @@ impl Mapper {
     }
 }
 
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        if let Some(key) = self.kept {
+            self.shared.kept.forget(key);
+        }
+    }
+}
+
 impl fmt::Debug for Mapper {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Mapper")
             .field("name", &self.name)
-            .field("contract", &self.contract)
-            .field("digest", &self.digest)
+            .field("contract", &self.built.contract)
+            .field("digest", &self.built.digest)
             .finish_non_exhaustive()
     }
 }

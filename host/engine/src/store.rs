@@ -82,6 +82,13 @@ impl ResourceLimiter for Memory {
     }
 }
 
+impl State {
+    /// Bytes of all memories together.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.used
+    }
+}
+
 /// How often a second the epoch advances.
 pub const TICKS_A_SECOND: u32 = 4;
 

@@ -9,8 +9,8 @@ use lighthouse_telemetry_core::description::{Description, ObjectSource, Source};
 use lighthouse_telemetry_core::time::Time;
 use lighthouse_telemetry_engine::{Engine, Limits, Mapper};
 
-use super::directory::{self, Module, Stamp};
-use super::library;
+use super::directory::{self, Form, Module, Stamp};
+use super::library::Judge;
 use crate::kinds::Served;
 
 /// A file that is to become a mapper.
@@ -29,6 +29,8 @@ pub struct Candidate {
 pub struct Judged {
     /// The name that the mapper has.
     pub name: String,
+    /// What it is made of.
+    pub form: Form,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub digest: String,
     /// What is in the file.
@@ -42,12 +44,12 @@ pub struct Judged {
 /// # Errors
 /// If this machine cannot run WebAssembly.
 pub fn candidates(paths: &[PathBuf]) -> anyhow::Result<Vec<Candidate>> {
-    let engine = Engine::new(Limits::default())?;
+    let mut judge = Judge::new(Engine::new(Limits::default())?);
     let mut candidates = Vec::new();
     for path in paths {
         if !path.is_dir() {
             candidates.push(match directory::single(path) {
-                Ok(module) => judged(&engine, module),
+                Ok(module) => judged(&mut judge, module),
                 Err(reason) => unusable(path, reason),
             });
             continue;
@@ -56,7 +58,7 @@ pub fn candidates(paths: &[PathBuf]) -> anyhow::Result<Vec<Candidate>> {
             Ok(listing) => {
                 let listing = listing.unwrap_or_default();
                 let modules = listing.modules.into_iter();
-                candidates.extend(modules.map(|module| judged(&engine, module)));
+                candidates.extend(modules.map(|module| judged(&mut judge, module)));
                 let troubles = listing.troubles.into_iter();
                 candidates.extend(troubles.map(|trouble| unusable(path, trouble)));
             }
@@ -66,9 +68,9 @@ pub fn candidates(paths: &[PathBuf]) -> anyhow::Result<Vec<Candidate>> {
     Ok(candidates)
 }
 
-fn judged(engine: &Engine, module: Module) -> Candidate {
+fn judged(judge: &mut Judge, module: Module) -> Candidate {
     let bytes = module.bytes.clone();
-    let found = library::judge(engine, module, Time::EPOCH);
+    let found = judge.judge(module, Time::EPOCH);
     let (mapper, refused) = match found.judged {
         Ok(mapper) => (Some(mapper), None),
         Err(reason) => (None, Some(reason)),
@@ -77,6 +79,7 @@ fn judged(engine: &Engine, module: Module) -> Candidate {
         path: found.path,
         module: Some(Judged {
             name: found.name,
+            form: found.form,
             digest: found.digest,
             bytes,
             mapper,

@@ -1,4 +1,4 @@
-//! Reads a directory of mapper modules: plain files, or as the kubelet mounts a ConfigMap.
+//! Reads a directory of mappers, modules and texts: plain files, or as the kubelet mounts a ConfigMap.
 //!
 //! The kubelet writes all files of a ConfigMap into a new directory and swaps the link `..data` to it; no file is ever
 //! written in place. Elsewhere one may be half written, or another one, while it is read: then all are read again.
@@ -11,14 +11,18 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// What a module's file name ends with.
-const EXTENSION: &str = "wasm";
+/// What the name of a module's file ends with.
+const MODULE: &str = ".wasm";
+/// What the name of a text's file ends with.
+const TEXT: &str = ".mapper.yaml";
 /// The link that the kubelet swaps.
 const DATA: &str = "..data";
 /// More modules in one directory are a mistake.
 pub const MODULES: usize = 64;
 /// A larger module is refused. Such of a language with a run-time of its own have some 12 MB.
 pub const MODULE_BYTES: u64 = 32 << 20;
+/// A larger text is refused; so much fits into a ConfigMap.
+pub const TEXT_BYTES: u64 = 1 << 20;
 /// All modules of a directory together.
 pub const DIRECTORY_BYTES: u64 = 128 << 20;
 /// Names become labels of metrics.
@@ -42,12 +46,59 @@ pub struct Listing {
 pub struct Module {
     /// The file's name without its extension.
     pub name: String,
+    /// What it is.
+    pub form: Form,
     /// The file, as a person would look for it.
     pub path: PathBuf,
     /// SHA-256 of the bytes, 64 lower-case hexadecimal digits.
     pub digest: String,
     /// What was hashed.
     pub bytes: Vec<u8>,
+}
+
+/// What a mapper is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A WebAssembly component.
+    Component,
+    /// A text that our own interpreter reads.
+    Declarative,
+}
+
+impl Form {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Declarative => "declarative",
+        }
+    }
+
+    /// The file of a mapper of this name.
+    #[must_use]
+    pub fn file(self, name: &str) -> String {
+        let end = match self {
+            Self::Component => MODULE,
+            Self::Declarative => TEXT,
+        };
+        format!("{name}{end}")
+    }
+
+    /// By the name of a file, and what is left of that without its end.
+    fn of(file_name: &str) -> Option<(Self, &str)> {
+        let declarative = file_name.strip_suffix(TEXT);
+        let component = || file_name.strip_suffix(MODULE);
+        declarative
+            .map(|name| (Self::Declarative, name))
+            .or_else(|| component().map(|name| (Self::Component, name)))
+    }
+
+    const fn most_bytes(self) -> u64 {
+        match self {
+            Self::Component => MODULE_BYTES,
+            Self::Declarative => TEXT_BYTES,
+        }
+    }
 }
 
 /// Which files there are and of when they are.
@@ -142,9 +193,18 @@ fn read_once(directory: &Path, before: &Stamp) -> Result<Option<Listing>, ReadEr
     for file in files {
         let path = directory.join(&file.file_name);
         let module = module(&path, &file.path, file.metadata.len());
-        match module.map_err(|reason| ReadError::Unreadable { path, reason })? {
-            Ok(module) => listing.modules.push(module),
-            Err(trouble) => listing.troubles.push(trouble),
+        let module = module.map_err(|reason| ReadError::Unreadable { path, reason })?;
+        let is_known =
+            |known: &&Module| Ok(&known.name) == module.as_ref().map(|found| &found.name);
+        let known = listing.modules.iter().find(is_known);
+        let known = known.map(|known| known.path.display().to_string());
+        match (module, known) {
+            (Ok(module), None) => listing.modules.push(module),
+            (Ok(module), Some(known)) => listing.troubles.push(format!(
+                "the module {} is not taken: {known} is of that name, too",
+                module.path.display()
+            )),
+            (Err(trouble), _) => listing.troubles.push(trouble),
         }
     }
     let (after, _) = self::stamp(directory)?;
@@ -167,21 +227,26 @@ pub fn single(path: &Path) -> Result<Module, String> {
 /// The module in a file, which is shown by another path than that it is read by; or why it is not taken.
 fn module(shown: &Path, path: &Path, length: u64) -> io::Result<Result<Module, String>> {
     let file_name = shown.file_name().unwrap_or_default().to_string_lossy();
-    let Some(name) = name(&file_name) else {
-        return Ok(Err(format!(
-            "the module {} is not taken: its name must be 1 to {NAME_BYTES} letters, digits, hyphens, dots and underscores before .{EXTENSION}",
-            shown.display()
-        )));
+    let (form, name) = match Form::of(&file_name) {
+        Some((form, name)) if is_name(name) => (form, name),
+        _ => {
+            return Ok(Err(format!(
+                "the module {} is not taken: its name must be 1 to {NAME_BYTES} letters, digits, hyphens, dots and underscores before {MODULE} or {TEXT}",
+                shown.display()
+            )));
+        }
     };
-    if length > MODULE_BYTES {
+    let most = form.most_bytes();
+    if length > most {
         return Ok(Err(format!(
-            "the module {} is not taken: it has {length} bytes, and {MODULE_BYTES} is the most",
+            "the module {} is not taken: it has {length} bytes, and {most} is the most",
             shown.display(),
         )));
     }
     let bytes = content(path)?;
     Ok(Ok(Module {
         name: name.to_owned(),
+        form,
         digest: hex::encode(Sha256::digest(&bytes)),
         path: shown.to_owned(),
         bytes,
@@ -223,7 +288,7 @@ fn stamp(directory: &Path) -> Result<(Stamp, Vec<File>), ReadError> {
         let entry = entry.map_err(|reason| unreadable(directory, reason))?;
         let path = entry.path();
         let file_name = entry.file_name().to_string_lossy().into_owned();
-        if file_name.starts_with('.') || path.extension().is_none_or(|it| it != EXTENSION) {
+        if file_name.starts_with('.') || Form::of(&file_name).is_none() {
             continue;
         }
         let metadata = fs::metadata(&path).map_err(|reason| unreadable(&path, reason))?;
@@ -251,12 +316,10 @@ fn stamp(directory: &Path) -> Result<(Stamp, Vec<File>), ReadError> {
     Ok((stamp, files))
 }
 
-/// The name of a mapper by its file.
-fn name(file_name: &str) -> Option<&str> {
-    let name = file_name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+/// Whether a mapper may be called so.
+fn is_name(name: &str) -> bool {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let fits = (1..=NAME_BYTES).contains(&name.len());
-    (fits && name.bytes().all(valid)).then_some(name)
+    (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(valid)
 }
 
 #[cfg(test)]
@@ -293,6 +356,28 @@ mod tests {
         fs::write(directory.path().join("b.wasm"), "another").unwrap();
         let listing = read(directory.path(), &listing.stamp).unwrap().unwrap();
         assert_eq!(listing.modules[1].bytes, b"another");
+    }
+
+    #[test]
+    fn texts_stand_beside_modules_and_each_name_is_taken_once() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a.mapper.yaml", "a.wasm", "b.mapper.yaml", "c.yaml"] {
+            fs::write(directory.path().join(name), name).unwrap();
+        }
+        let large = fs::File::create(directory.path().join("d.mapper.yaml")).unwrap();
+        large.set_len(TEXT_BYTES + 1).unwrap();
+        let listing = listed(directory.path());
+        assert_eq!(names(&listing), ["a", "b"]);
+        let forms = listing.modules.iter().map(|module| module.form);
+        assert!(forms.into_iter().all(|form| form == Form::Declarative));
+        let [first, second] = listing.troubles.as_slice() else {
+            panic!("{:?}", listing.troubles);
+        };
+        assert!(
+            first.contains("a.wasm") && first.contains("a.mapper.yaml"),
+            "{first}"
+        );
+        assert!(second.contains("d.mapper.yaml"), "{second}");
     }
 
     #[test]

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lighthouse_telemetry_core::time::Time;
-use lighthouse_telemetry_engine::{Code, Engine, Limits, Mapper};
+use lighthouse_telemetry_engine::{
+    Code, Engine, Interpreter, Limits, LoadError, Mapper, Rejection,
+};
 
-use super::directory::{self, Listing, Module, ReadError, Stamp};
+use super::directory::{self, Form, Listing, Module, ReadError, Stamp};
 use super::report::{Entry, Loaded, Origin, Outcome, Place, Reload, Report};
-use super::{Mappers, builtin};
+use super::{INTERPRETER, Mappers, builtin};
 use crate::clock::Clock;
 
 /// All mappers there are, and where they come from.
 pub struct Library {
-    engine: Engine,
+    judge: Judge,
     clock: Clock,
     directories: Vec<Directory>,
     built_in: Vec<Arc<Mapper>>,
@@ -40,6 +42,7 @@ struct Directory {
 pub(super) struct Found {
     pub(super) name: String,
     pub(super) path: PathBuf,
+    pub(super) form: Form,
     pub(super) digest: String,
     pub(super) judged: Result<Arc<Mapper>, String>,
     at: Time,
@@ -66,7 +69,7 @@ impl Library {
             directories: directories.collect(),
             modules: BTreeMap::new(),
             report: Report::default(),
-            engine,
+            judge: Judge::new(engine),
             clock,
             built_in,
         };
@@ -135,14 +138,17 @@ impl Library {
         } = listing;
         let mut known: Vec<Found> = std::mem::take(&mut directory.modules);
         let judged = modules.into_iter().map(|module| {
-            let same = |found: &Found| found.name == module.name && found.digest == module.digest;
+            let same = |found: &Found| {
+                (&found.name, found.form, &found.digest)
+                    == (&module.name, module.form, &module.digest)
+            };
             match known.iter().position(same) {
                 // What was judged before is judged no other way.
                 Some(place) => Found {
                     path: module.path,
                     ..known.swap_remove(place)
                 },
-                None => judge(&self.engine, module, now),
+                None => self.judge.judge(module, now),
             }
         });
         directory.modules = judged.collect();
@@ -163,6 +169,7 @@ impl Library {
                 let known = before.get(&found.name);
                 let loaded = Loaded {
                     path: found.path.clone(),
+                    form: found.form,
                     digest: found.digest.clone(),
                     at: found.at,
                 };
@@ -329,21 +336,63 @@ impl Library {
     }
 }
 
-/// Makes a mapper of a module. Takes a while.
-pub(super) fn judge(engine: &Engine, module: Module, now: Time) -> Found {
-    let Module {
-        name,
-        path,
-        digest,
-        bytes,
-    } = module;
-    let judged = engine.load(&name, Code::Component(&bytes), "");
-    Found {
-        judged: judged.map(Arc::new).map_err(|error| error.to_string()),
-        name,
-        path,
-        digest,
-        at: now,
+/// Makes mappers of modules and of texts.
+pub(super) struct Judge {
+    engine: Engine,
+    /// What reads texts, once there is one.
+    interpreter: Option<Interpreter>,
+}
+
+impl Judge {
+    pub(super) const fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            interpreter: None,
+        }
+    }
+
+    /// Makes a mapper of a module or a text. Takes a while.
+    pub(super) fn judge(&mut self, module: Module, now: Time) -> Found {
+        let judged = match module.form {
+            Form::Component => self
+                .engine
+                .load(&module.name, Code::Component(&module.bytes), "")
+                .map_err(|error| error.to_string()),
+            Form::Declarative => self.read(&module),
+        };
+        let Module {
+            name,
+            path,
+            form,
+            digest,
+            bytes: _,
+        } = module;
+        Found {
+            judged: judged.map(Arc::new),
+            name,
+            path,
+            form,
+            digest,
+            at: now,
+        }
+    }
+
+    fn read(&mut self, module: &Module) -> Result<Mapper, String> {
+        let text = str::from_utf8(&module.bytes)
+            .map_err(|error| format!("it is not UTF-8 from byte {} on", error.valid_up_to()))?;
+        let interpreter = match &mut self.interpreter {
+            Some(interpreter) => interpreter,
+            none => {
+                let made = self.engine.interpreter(Code::Precompiled(INTERPRETER));
+                none.insert(made.map_err(|error| error.to_string())?)
+            }
+        };
+        let mapper = interpreter.mapper(&module.name, text);
+        mapper.map_err(|error| match error {
+            // Line and column say where in the file.
+            LoadError::ConfigureFailed(Rejection::Configuration(located)) => located.to_string(),
+            other => other.to_string(),
+        })
     }
 }
 

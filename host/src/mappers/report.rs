@@ -11,6 +11,7 @@ use lighthouse_telemetry_engine::Mapper;
 use serde_json::{Value, json};
 
 use super::Mappers;
+use super::directory::Form;
 use crate::health::Watches;
 use crate::metrics::Metrics;
 
@@ -56,6 +57,7 @@ pub(super) enum Origin {
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     pub(super) path: PathBuf,
+    pub(super) form: Form,
     pub(super) digest: String,
     /// When it was read first.
     pub(super) at: Time,
@@ -177,12 +179,17 @@ impl Report {
                 .chain(std::iter::repeat(None));
             for (mapper, origin) in in_use.mappers.iter().zip(origins) {
                 let calls = metrics.calls(mapper.name());
-                let (source, digest, loaded) = match origin {
-                    Some(Origin::Module(loaded)) => {
-                        let path = loaded.path.display().to_string();
-                        (path, loaded.digest.as_str(), Some(loaded.at.to_string()))
+                let (form, source, digest, loaded) = match origin {
+                    Some(Origin::Module(loaded)) => (
+                        loaded.form.name(),
+                        loaded.path.display().to_string(),
+                        loaded.digest.as_str(),
+                        Some(loaded.at.to_string()),
+                    ),
+                    Some(Origin::BuiltIn) | None => {
+                        let built_in = "built-in";
+                        (built_in, built_in.to_owned(), mapper.digest(), None)
                     }
-                    Some(Origin::BuiltIn) | None => ("built-in".to_owned(), mapper.digest(), None),
                 };
                 let refused = state.refused.get(mapper.name());
                 mappers.push(json!({
@@ -190,6 +197,7 @@ impl Report {
                     "version": mapper.description().version,
                     "contract": mapper.contract(),
                     "digest": digest,
+                    "form": form,
                     "source": source,
                     "loaded": loaded,
                     "inUse": true,
@@ -212,6 +220,7 @@ impl Report {
             .map(|(name, refused)| {
                 json!({
                     "name": name,
+                    "form": refused.0.form.name(),
                     "digest": refused.0.digest,
                     "source": refused.0.path,
                     "inUse": false,

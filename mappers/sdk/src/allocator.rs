@@ -9,7 +9,9 @@ use core::ptr::null_mut;
 
 const PAGE: usize = 64 * 1024;
 
-struct Bump {
+/// For a mapper whose instances live for one call.
+#[derive(Debug)]
+pub struct Bump {
     /// First free address; 0 before the first allocation.
     next: Cell<usize>,
     /// First address beyond the memory.
@@ -19,18 +21,25 @@ struct Bump {
 // SAFETY: a WebAssembly module without the threads feature has one thread.
 unsafe impl Sync for Bump {}
 
-#[global_allocator]
-static ALLOCATOR: Bump = Bump {
-    next: Cell::new(0),
-    end: Cell::new(0),
-};
-
 unsafe extern "C" {
     /// Where the linker's data ends.
     static __heap_base: u8;
 }
 
 impl Bump {
+    /// One that has handed out nothing.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "there is one of them, and it is a constant"
+    )]
+    pub const fn new() -> Self {
+        Self {
+            next: Cell::new(0),
+            end: Cell::new(0),
+        }
+    }
+
     /// Makes the memory reach up to this address.
     fn reach(&self, address: usize) -> bool {
         if address <= self.end.get() {

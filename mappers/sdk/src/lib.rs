@@ -6,8 +6,9 @@
 //! too, so that a mapper is tested with `cargo test`, without WebAssembly. Nothing here reads a clock or keeps
 //! anything between two calls.
 
+#[doc(hidden)]
 #[cfg(target_arch = "wasm32")]
-mod allocator;
+pub mod allocator;
 pub mod bindings;
 pub mod contract;
 mod describe;

@@ -36,9 +36,19 @@ pub trait Mapper {
 ///
 /// export_mapper!(Nothing);
 /// ```
+///
+/// `export_mapper!(Nothing, kept)` is for one of the host's own whose instances are kept for many calls: it takes memory from an
+/// allocator that takes it back.
 #[macro_export]
 macro_rules! export_mapper {
     ($mapper:ty) => {
+        $crate::export_mapper!($mapper, kept);
+
+        #[cfg(target_arch = "wasm32")]
+        #[global_allocator]
+        static ALLOCATOR: $crate::allocator::Bump = $crate::allocator::Bump::new();
+    };
+    ($mapper:ty, kept) => {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             /// As the canonical ABI passes a configuration.

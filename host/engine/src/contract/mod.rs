@@ -138,6 +138,12 @@ pub enum Instance<'p> {
     Draft2(draft2::Instance<'p>),
 }
 
+/// A mapper in its sandbox, put aside.
+#[derive(Clone, Copy)]
+pub enum Parked {
+    Draft2(draft2::Parked),
+}
+
 /// What comes of a call: an error of the sandbox, or what the mapper says.
 pub type Called<T> = wasmtime::Result<Result<T, Rejection>>;
 
@@ -171,9 +177,25 @@ impl Prepared {
             Self::Draft2(prepared) => prepared.start(store).map(Instance::Draft2),
         }
     }
+
+    /// Takes up again an instance of this mapper that was put aside.
+    pub fn resume(&self, parked: Parked) -> Instance<'_> {
+        match (self, parked) {
+            (Self::Draft2(prepared), Parked::Draft2(parked)) => {
+                Instance::Draft2(prepared.resume(parked))
+            }
+        }
+    }
 }
 
 impl Instance<'_> {
+    /// Puts it aside, to be used with the same store and the same mapper later.
+    pub fn park(&self) -> Parked {
+        match self {
+            Self::Draft2(instance) => Parked::Draft2(instance.park()),
+        }
+    }
+
     /// Calls `configure`.
     pub fn configure(
         &self,

@@ -144,3 +144,20 @@ fn nothing_is_nothing() {
     let text = report::to_text(&mapped(""), PLAIN);
     assert_eq!(text, "No objects.\n\nNo spans.\n");
 }
+
+#[test]
+fn the_examples_in_yaml_map_what_was_recorded() {
+    for example in ["flux-kustomization", "cert-manager"] {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../mappers/examples/");
+        let directory = std::path::Path::new(directory).join(example);
+        let mappers = Mappers::strictly(vec![directory.clone()]).unwrap();
+        let text = std::fs::read_to_string(directory.join("objects.yaml")).unwrap();
+        let objects = input::parse("objects.yaml", &text).unwrap();
+        let mapped = mapping::map(&mappers.catalog, objects, |request| mappers.map(request));
+        assert!(mapped.is_clean());
+        let spans = report::to_json(&mapped)["traces"].clone();
+        let spans = serde_json::to_string_pretty(&spans).unwrap();
+        let text = report::to_text(&mapped, PLAIN);
+        insta::assert_snapshot!(example, format!("{text}\n{spans}"));
+    }
+}

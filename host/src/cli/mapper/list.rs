@@ -84,12 +84,11 @@ fn troubles(answer: &Value) -> Vec<String> {
 
 /// The answer for people.
 fn table(answer: &Value) -> String {
-    const HEAD: [&str; 8] = [
-        "NAME", "VERSION", "CONTRACT", "DIGEST", "KINDS", "CALLS", "ERRORS", "MEAN",
+    const HEAD: [&str; 10] = [
+        "NAME", "FORM", "VERSION", "CONTRACT", "DIGEST", "KINDS", "CALLS", "ERRORS", "MEAN",
+        "SOURCE",
     ];
     let mut rows: Vec<Vec<String>> = vec![HEAD.map(str::to_owned).to_vec()];
-    rows.iter_mut()
-        .for_each(|head| head.push("SOURCE".to_owned()));
     let mut notes = Vec::new();
     for mapper in list(answer, "/mappers") {
         let name = text(mapper, "/name");
@@ -111,6 +110,7 @@ fn table(answer: &Value) -> String {
         };
         rows.push(vec![
             name.clone(),
+            or_none(text(mapper, "/form")),
             or_none(text(mapper, "/version")),
             or_none(text(mapper, "/contract")),
             digest,
@@ -214,7 +214,7 @@ mod tests {
         let answer = json!({
             "mappers": [
                 {
-                    "name": "argo-workflow", "version": "0.1.0", "contract": "0.1.0-draft.2",
+                    "name": "argo-workflow", "form": "component", "version": "0.1.0", "contract": "0.1.0-draft.2",
                     "digest": "0123456789abcdef", "source": "/mappers/argo-workflow.wasm", "inUse": true,
                     "kinds": [
                         {"group": "argoproj.io", "kind": "Workflow", "role": "subject",
@@ -226,7 +226,7 @@ mod tests {
                     "refused": {"source": "/mappers/argo-workflow.wasm", "reason": "cut off\u{1b}[31m"},
                 },
                 {
-                    "name": "lighthouse", "version": "0.1.0", "contract": "0.1.0-draft.2", "digest": "fedcba9876543210",
+                    "name": "lighthouse", "form": "built-in", "version": "0.1.0", "contract": "0.1.0-draft.2", "digest": "fedcba9876543210",
                     "source": "built-in", "inUse": true, "kinds": [{"webhooks": []}], "conflicts": [],
                     "calls": 0, "errors": 0, "meanSeconds": null, "refused": null,
                 },

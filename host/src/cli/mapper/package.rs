@@ -10,7 +10,7 @@ use k8s_openapi::ByteString;
 use super::{CONFIG_MAP, bytes};
 use crate::cli::{print, say};
 use crate::config::namespace;
-use crate::mappers::{Candidate, candidates};
+use crate::mappers::{Candidate, Form, candidates};
 
 pub(super) const EXAMPLES: &str = "Example:
   lighthouse-telemetry mapper package build.wasm --name mappers --namespace jx | kubectl apply --server-side -f -
@@ -86,13 +86,13 @@ fn manifest(arguments: &Arguments, candidates: &[Candidate]) -> Result<String, V
                     ));
                 }
                 total += module.bytes.len();
-                files.push((module.name.as_str(), &module.bytes));
+                files.push((module.form, module.name.as_str(), &module.bytes));
             }
             (None, None) => {}
         }
     }
     if candidates.is_empty() {
-        troubles.push("there is no NAME.wasm in it".to_owned());
+        troubles.push("there is no NAME.wasm and no NAME.mapper.yaml in it".to_owned());
     }
     if total > CONFIG_MAP {
         troubles.push(too_large(total, files.len()));
@@ -100,16 +100,25 @@ fn manifest(arguments: &Arguments, candidates: &[Candidate]) -> Result<String, V
     if !troubles.is_empty() {
         return Err(troubles);
     }
-    files.sort();
+    files.sort_by_key(|(_, name, _)| *name);
     let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n".to_owned();
     text.push_str(&format!("  name: \"{}\"\n", arguments.name));
     if let Some(namespace) = &arguments.namespace {
         text.push_str(&format!("  namespace: \"{namespace}\"\n"));
     }
-    text.push_str("binaryData:\n");
-    for (name, bytes) in files {
-        let encoded = serde_json::json!(ByteString(bytes.clone()));
-        text.push_str(&format!("  \"{name}.wasm\": {encoded}\n"));
+    // Texts stay texts, so that they can be read in the cluster.
+    for (form, data) in [(Form::Declarative, "data"), (Form::Component, "binaryData")] {
+        let mut files = files.iter().filter(|file| file.0 == form).peekable();
+        if files.peek().is_some() {
+            text.push_str(&format!("{data}:\n"));
+        }
+        for (form, name, bytes) in files {
+            let value = match form {
+                Form::Declarative => serde_json::json!(String::from_utf8_lossy(bytes)),
+                Form::Component => serde_json::json!(ByteString(bytes.to_vec())),
+            };
+            text.push_str(&format!("  \"{}\": {value}\n", form.file(name)));
+        }
     }
     Ok(text)
 }

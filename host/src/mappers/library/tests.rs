@@ -165,3 +165,69 @@ fn a_swap_of_a_config_map_is_one_reload() {
         "numbers are not used twice"
     );
 }
+
+const TEXT: &str = "version: '7'\nkind: Thing\ngroup: example.com\nservice: Thing\nname: thing\nstart: object.status.started\n";
+
+#[test]
+fn texts_are_mappers_beside_modules() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("thing.mapper.yaml");
+    fs::write(directory.path().join("z.wasm"), TWELVE).unwrap();
+    fs::write(&file, TEXT).unwrap();
+    let mut library = library(&[directory.path()]);
+    assert_eq!(names(&library)[..2], ["thing", "z"]);
+    let mapper = Arc::clone(&library.mappers().mappers[0]);
+    assert_eq!(mapper.description().version, "7");
+    assert_eq!(mapper.description().watches[0].fields, ["/status/started"]);
+    let said = library
+        .report()
+        .to_json(&Default::default(), &Default::default());
+    let forms = said["mappers"].as_array().unwrap().iter();
+    let forms: Vec<_> = forms.map(|mapper| &mapper["form"]).take(3).collect();
+    assert_eq!(forms, ["declarative", "component", "built-in"]);
+    // A bad text never replaces a good one, and says where it is wrong.
+    for (bad, place) in [
+        (
+            TEXT.replace("start:", "strat:"),
+            "line 1, column 1: the key 'start' is missing",
+        ),
+        (
+            TEXT.replace("object.s", "objekt.s"),
+            "line 6, column 8: the name 'objekt' is not known",
+        ),
+        (
+            TEXT.replace("object.s", "object..s"),
+            "line 6, column 15: this is no CEL expression",
+        ),
+        (TEXT.replace("service:", "service: ["), "line 5, column "),
+    ] {
+        fs::write(&file, bad).unwrap();
+        assert!(!library.reload());
+        let troubles = library.report().troubles();
+        let expected = format!("{}: {place}", file.display());
+        assert!(
+            matches!(troubles.as_slice(), [said] if said.starts_with(&expected)),
+            "{troubles:?}"
+        );
+        assert!(Arc::ptr_eq(&mapper, &library.mappers().mappers[0]));
+    }
+    fs::write(&file, TEXT.replace("started", "begun")).unwrap();
+    assert!(library.reload());
+    let mapper = &library.mappers().mappers[0];
+    assert_eq!(mapper.description().watches[0].fields, ["/status/begun"]);
+    fs::write(&file, b"name: \xff").unwrap();
+    assert!(!library.reload());
+    assert!(library.report().troubles()[0].contains("it is not UTF-8 from byte 6 on"));
+    fs::remove_file(&file).unwrap();
+    assert!(library.reload());
+    assert_eq!(names(&library)[0], "z");
+}
+
+#[test]
+fn a_text_may_not_ask_for_more_than_a_module() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = TEXT.replace("Thing\ngroup: example.com", "Secret");
+    fs::write(directory.path().join("secret.mapper.yaml"), text).unwrap();
+    let library = library(&[directory.path()]);
+    assert!(library.report().troubles()[0].contains("it watches Secrets"));
+}

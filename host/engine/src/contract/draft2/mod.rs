@@ -42,6 +42,10 @@ pub struct Instance<'p> {
     instance: component::Instance,
 }
 
+/// A mapper in its sandbox, put aside.
+#[derive(Clone, Copy)]
+pub struct Parked(component::Instance);
+
 /// What such a mapper imports.
 pub fn imports(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
@@ -85,9 +89,22 @@ impl Prepared {
             instance: self.instances.instantiate(store)?,
         })
     }
+
+    /// Takes up again what was put aside.
+    pub fn resume(&self, parked: Parked) -> Instance<'_> {
+        Instance {
+            prepared: self,
+            instance: parked.0,
+        }
+    }
 }
 
 impl Instance<'_> {
+    /// Puts it aside, to be used with the same store and the same mapper later.
+    pub fn park(&self) -> Parked {
+        Parked(self.instance)
+    }
+
     /// Calls `configure`.
     pub fn configure(
         &self,
