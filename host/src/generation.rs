@@ -65,6 +65,13 @@ impl Generation {
         changed.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The names of the mappers of the generation before that are in use no more.
+    pub fn gone(&self, before: &Self) -> impl Iterator<Item = String> {
+        let names = before.digests.keys();
+        let gone = names.filter(|name| !self.digests.contains_key(*name));
+        gone.cloned().collect::<Vec<_>>().into_iter()
+    }
+
     /// The watches behind which there is another mapper than in the generation before.
     #[must_use]
     pub fn others(&self, before: &Self) -> BTreeSet<WatchId> {

@@ -1,11 +1,14 @@
-//! Calls mappers on threads of their own: a call computes and does not yield.
+//! Calls mappers on threads of their own: a call computes and does not yield. One that keeps others waiting has its own share
+//! of the threads, and rests if it fails again and again.
+
+mod health;
+mod lines;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lighthouse_telemetry_core::catalog::Catalog;
 use lighthouse_telemetry_core::index::{Fact, MapRequest, MappingFailure};
@@ -13,18 +16,23 @@ use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_core::span::Scope;
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::health::{Health, News};
+use self::lines::Lines;
 use crate::generation::Generation;
 use crate::metrics::Metrics;
 
-/// Threads. Two keep up with several thousand objects a second, and one slow mapper does not stop the others.
+/// Threads. Two keep up with several thousand objects a second.
 const THREADS: usize = 2;
+/// So many of them are for mappers that keep others waiting: one is always there for all others.
+const FOR_ILL: usize = THREADS - 1;
 
 /// Takes what is to be mapped. The threads end when it is dropped.
 #[derive(Debug)]
 pub struct Mapping {
     /// The generation in use comes last; those before are asked for watches of which it knows nothing.
     generations: Vec<Generation>,
-    requests: Sender<Asked>,
+    lines: Arc<Lines<Asked>>,
+    metrics: Metrics,
     reported: Reported,
 }
 
@@ -32,14 +40,16 @@ pub struct Mapping {
 type Reported = Arc<Mutex<BTreeSet<String>>>;
 
 /// What is to be mapped, and by whom.
+#[derive(Debug)]
 struct Asked {
     request: MapRequest,
     by: Generation,
 }
 
 impl Asked {
-    fn scope(&self) -> Option<&Arc<Scope>> {
-        self.by.catalog.scope(self.request.ticket.watch)
+    fn mapper(&self) -> &str {
+        let scope: Option<&Arc<Scope>> = self.by.catalog.scope(self.request.ticket.watch);
+        scope.map_or("unknown", |scope| scope.name.as_str())
     }
 }
 
@@ -47,7 +57,7 @@ impl Asked {
 struct Worker {
     results: UnboundedSender<Fact>,
     metrics: Metrics,
-    requests: Mutex<Receiver<Asked>>,
+    lines: Arc<Lines<Asked>>,
     reported: Reported,
 }
 
@@ -61,13 +71,18 @@ impl Mapping {
         results: UnboundedSender<Fact>,
         metrics: Metrics,
     ) -> std::io::Result<Self> {
-        let (requests, receiver) = channel();
-        let reported = Reported::default();
+        // Dropped, it ends the threads that there are.
+        let mapping = Self {
+            generations: vec![generation],
+            lines: Arc::new(Lines::new(FOR_ILL)),
+            metrics: metrics.clone(),
+            reported: Reported::default(),
+        };
         let worker = Arc::new(Worker {
             results,
             metrics,
-            requests: Mutex::new(receiver),
-            reported: Arc::clone(&reported),
+            lines: Arc::clone(&mapping.lines),
+            reported: Arc::clone(&mapping.reported),
         });
         for number in 1..=THREADS {
             let worker = Arc::clone(&worker);
@@ -75,11 +90,7 @@ impl Mapping {
                 .name(format!("mapping-{number}"))
                 .spawn(move || worker.work())?;
         }
-        Ok(Self {
-            generations: vec![generation],
-            requests,
-            reported,
-        })
+        Ok(mapping)
     }
 
     /// Queues a request. Never waits.
@@ -91,8 +102,22 @@ impl Mapping {
         let Some(by) = by.or(self.generations.last()).cloned() else {
             return;
         };
-        // The threads hold the receiver as long as this sender lives.
-        let _ = self.requests.send(Asked { request, by });
+        let asked = Asked { request, by };
+        let mapper = asked.mapper().to_owned();
+        self.lines.push(&mapper, asked);
+    }
+
+    /// How many mappings there are in flight of mappers that keep others waiting, because they fail again and again or are
+    /// slow.
+    #[must_use]
+    pub fn stuck(&self) -> u64 {
+        self.lines.of(Health::is_ill) as u64
+    }
+
+    /// How many of them there are of mappers that fail again and again.
+    #[must_use]
+    pub fn resting(&self) -> u64 {
+        self.lines.of(Health::rests) as u64
     }
 
     /// From now on this generation is asked, and the ones before it for watches of which it knows nothing. What was queued is
@@ -100,6 +125,10 @@ impl Mapping {
     pub fn replace(&mut self, generation: Generation) {
         if let Some(before) = self.generations.last() {
             let changed = generation.changed(before);
+            for mapper in changed.iter().cloned().chain(generation.gone(before)) {
+                self.lines.forgive(&mapper);
+                self.metrics.mapper_rests(&mapper, false);
+            }
             let reported = self.reported.lock();
             reported
                 .unwrap_or_else(PoisonError::into_inner)
@@ -125,16 +154,15 @@ impl Mapping {
     }
 }
 
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        self.lines.close();
+    }
+}
+
 impl Worker {
     fn work(&self) {
-        loop {
-            // Whoever has the lock waits for the next request; the others wait for the lock.
-            let next = self
-                .requests
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv();
-            let Ok(asked) = next else { return };
+        while let Some((mapper, asked)) = self.lines.take() {
             let start = Instant::now();
             let result = catch_unwind(AssertUnwindSafe(|| asked.by.map(&asked.request)));
             let result = result.unwrap_or_else(|_| {
@@ -143,7 +171,7 @@ impl Worker {
                         .to_owned(),
                 })
             });
-            self.note(&asked, &result, start.elapsed().as_secs_f64());
+            self.note(&mapper, &result, start.elapsed());
             if self
                 .results
                 .send(Fact::Mapped(asked.request.ticket, result))
@@ -154,16 +182,14 @@ impl Worker {
         }
     }
 
-    fn note(&self, asked: &Asked, result: &Result<Outcome, MappingFailure>, seconds: f64) {
+    fn note(&self, mapper: &str, result: &Result<Outcome, MappingFailure>, took: Duration) {
         let outcome = match result {
             Ok(Outcome::Spans(_)) => "spans",
             Ok(Outcome::Wait(_)) => "wait",
             Ok(Outcome::NotOurs) => "not-ours",
             Err(_) => "failed",
         };
-        let scope = asked.scope();
-        let mapper = scope.map_or("unknown", |scope| scope.name.as_str());
-        self.metrics.mapping(mapper, outcome, seconds);
+        self.metrics.mapping(mapper, outcome, took.as_secs_f64());
         if let Err(failure) = result {
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
             if reported.insert(mapper.to_owned()) {
@@ -174,6 +200,21 @@ impl Worker {
                     failure.message
                 );
             }
+        }
+        match self.lines.done(mapper, took, result.is_err()) {
+            Some(News::Rests) => {
+                self.metrics.mapper_rests(mapper, true);
+                tracing::warn!(
+                    mapper,
+                    "a mapper fails again and again: it rests after each failure, so that its objects are mapped later; \
+                     what becomes of them is the same"
+                );
+            }
+            Some(News::Recovered) => {
+                self.metrics.mapper_rests(mapper, false);
+                tracing::info!(mapper, "a mapper works again and rests no more");
+            }
+            None => {}
         }
     }
 }

@@ -82,6 +82,10 @@ pub struct Calls {
     pub seconds: f64,
     /// The longest, in seconds.
     pub longest: f64,
+    /// Whether it fails again and again, and rests after each failure.
+    pub rests: bool,
+    /// How often that began.
+    pub times_ill: u64,
 }
 
 impl Calls {
@@ -102,6 +106,7 @@ pub struct Metrics {
     watch_events: Family<KindEvent, Counter>,
     mapper_calls: Family<MapperOutcome, Counter>,
     mapper_seconds: Family<Mapper, Histogram>,
+    mapper_resting: Family<Mapper, Gauge>,
     calls: Arc<Mutex<BTreeMap<String, Calls>>>,
     patches: Family<Outcome, Counter>,
     patches_forbidden: Family<Kind, Gauge>,
@@ -115,6 +120,7 @@ impl Default for Metrics {
             watch_events: Family::default(),
             mapper_calls: Family::default(),
             mapper_seconds: Family::new_with_constructor(|| Histogram::new(MAPPING_SECONDS)),
+            mapper_resting: Family::default(),
             calls: Arc::default(),
             patches: Family::default(),
             patches_forbidden: Family::default(),
@@ -156,6 +162,19 @@ impl Metrics {
         self.mapper_calls
             .get_or_create(&MapperOutcome { mapper, outcome })
             .inc();
+    }
+
+    /// A mapper fails again and again, and rests; or does not any more.
+    pub fn mapper_rests(&self, mapper: &str, rests: bool) {
+        let mapper = mapper.to_owned();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = calls.entry(mapper.clone()).or_default();
+        of.times_ill += u64::from(rests && !of.rests);
+        of.rests = rests;
+        drop(calls);
+        self.mapper_resting
+            .get_or_create(&Mapper { mapper })
+            .set(i64::from(rests));
     }
 
     /// What came of the calls of a mapper, from the start.
@@ -232,6 +251,11 @@ impl Exposition {
             "mapper_seconds",
             "How long calls of mappers took",
             metrics.mapper_seconds.clone(),
+        );
+        registry.register(
+            "mapper_resting",
+            "1 while a mapper fails again and again and rests after each failure",
+            metrics.mapper_resting.clone(),
         );
         registry.register(
             "patches",

@@ -5,11 +5,18 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use lighthouse_telemetry::health::Watches;
+use lighthouse_telemetry::mappers::{Mappers, Report, builtin};
+use lighthouse_telemetry::mapping::Mapping;
+use lighthouse_telemetry::metrics::Metrics;
+use lighthouse_telemetry_core::index::{Fact, MapRequest, SubjectId, Ticket};
 use lighthouse_telemetry_core::mapping::{AttributeValue, ObjectSubject, Outcome, Subject};
+use lighthouse_telemetry_core::object::WatchId;
 use lighthouse_telemetry_engine::{
     BadDescription, BadOutput, Code, Engine, Limits, LoadError, MapError, Mapper, Rejection,
     precompile,
 };
+use tokio::sync::mpsc::unbounded_channel;
 
 const HOSTILE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hostile.wasm"));
 
@@ -32,14 +39,18 @@ fn load(text: &str) -> Result<Mapper, LoadError> {
         .load("hostile", Code::Precompiled(&COMPILED), text)
 }
 
-fn map(mapper: &Mapper, what: &str) -> Result<Outcome, MapError> {
-    mapper.map(&Subject::Object(ObjectSubject {
+fn pod(name: &str) -> Subject {
+    Subject::Object(ObjectSubject {
         watch: 0,
-        json: format!(r#"{{"metadata":{{"name":"{what}"}}}}"#).into(),
+        json: format!(r#"{{"metadata":{{"name":"{name}"}}}}"#).into(),
         deleted: false,
         attached: Vec::new(),
         omitted: 0,
-    }))
+    })
+}
+
+fn map(mapper: &Mapper, what: &str) -> Result<Outcome, MapError> {
+    mapper.map(&pod(what))
 }
 
 #[test]
@@ -205,4 +216,63 @@ fn a_machine_without_room_for_a_pool_maps_all_the_same() {
         map(&mapper, "memory"),
         Err(MapError::OutOfMemory { .. })
     ));
+}
+
+#[tokio::test]
+async fn one_that_burns_all_its_fuel_does_not_keep_the_built_in_ones_from_mapping() {
+    const OF_EACH: u64 = 20;
+    let engine = Engine::new(Limits {
+        fuel: 5_000_000,
+        ..limits()
+    })
+    .unwrap();
+    let mut all = builtin(&engine).unwrap();
+    let hostile = engine.load("hostile", Code::Precompiled(&COMPILED), "");
+    all.push(hostile.unwrap());
+    let mappers = Mappers::new(all).unwrap();
+    let watch_of = |mapper: &str| mappers.catalog.watches_of(mapper).next().unwrap();
+    let (hostile, kubernetes) = (watch_of("hostile"), watch_of("kubernetes"));
+    let (results, mut answers) = unbounded_channel();
+    let metrics = Metrics::default();
+    let mapping = Mapping::start(mappers.clone().into(), results, metrics.clone()).unwrap();
+    let ask = |watch: WatchId, number: u64, name: &str| {
+        mapping.push(MapRequest {
+            ticket: Ticket {
+                subject: SubjectId::Webhook(number),
+                revision: 0,
+                watch,
+            },
+            subject: pod(name),
+        });
+    };
+    for number in 0..OF_EACH {
+        ask(hostile, number, "loop");
+    }
+    for number in 0..OF_EACH {
+        ask(kubernetes, number, "innocent");
+    }
+    let mut answered = [0, 0];
+    while answered != [OF_EACH; 2] {
+        let Some(Fact::Mapped(ticket, result)) = answers.recv().await else {
+            panic!("{answered:?}");
+        };
+        // Each is really tried, sooner or later, and says itself what becomes of it.
+        assert_eq!(result.is_err(), ticket.watch == hostile, "{result:?}");
+        answered[usize::from(ticket.watch == hostile)] += 1;
+    }
+    let calls = metrics.calls("hostile");
+    assert_eq!((calls.calls, calls.failures), (OF_EACH, OF_EACH));
+    assert!(calls.rests && calls.times_ill == 1, "{calls:?}");
+    let calls = metrics.calls("kubernetes");
+    assert_eq!((calls.calls, calls.failures), (OF_EACH, 0));
+    assert!(!calls.rests && calls.times_ill == 0, "{calls:?}");
+    let report = Report::of(&mappers).to_json(&metrics, &Watches::default());
+    let shown = |name: &str| {
+        let mut mappers = report["mappers"].as_array().unwrap().iter();
+        mappers.find(|mapper| mapper["name"] == name).unwrap()["resting"].clone()
+    };
+    assert_eq!(
+        (shown("hostile"), shown("kubernetes")),
+        (true.into(), false.into())
+    );
 }

@@ -208,6 +208,8 @@ impl Report {
                     "errors": calls.failures,
                     "meanSeconds": calls.mean(),
                     "longestSeconds": calls.longest,
+                    "resting": calls.rests,
+                    "timesIll": calls.times_ill,
                 }));
             }
         }

@@ -149,7 +149,7 @@ impl Turns {
         loop {
             self.resume();
             self.keep();
-            let room = self.progress.mappings < MAPPINGS;
+            let room = self.moving() < MAPPINGS;
             let wake_at = self.progress.wake_at;
             let came = tokio::select! {
                 biased;
@@ -243,13 +243,19 @@ impl Turns {
 
     /// Has objects mapped that were restored or whose mapper was replaced, as far as there is room beside what comes in.
     fn resume(&mut self) {
-        while self.index.is_resuming() && self.progress.mappings < MAPPINGS / 2 {
+        while self.index.is_resuming() && self.moving() < MAPPINGS / 2 {
             let effects = self.index.resume(self.clock.now(), RESUMED);
             self.carry_out(effects);
         }
         if self.progress.ready {
             self.go_on();
         }
+    }
+
+    /// Mappings in flight but for those of mappers that keep others waiting, for which the rest does not wait.
+    fn moving(&self) -> u64 {
+        let stuck = self.outlets.mapping.stuck();
+        self.progress.mappings.saturating_sub(stuck)
     }
 
     /// The lists, or what is to be written, were waited for long enough.
@@ -404,7 +410,8 @@ impl Turns {
             self.observe(fact);
         }
         self.settle(&mut inlets.answers, MAPPINGS_END, |turns| {
-            turns.progress.mappings == 0 && turns.outlets.lookups.is_empty()
+            let resting = turns.outlets.mapping.resting();
+            turns.progress.mappings <= resting && turns.outlets.lookups.is_empty()
         })
         .await;
         self.outlets.lookups.stop();

@@ -315,6 +315,41 @@ async fn a_kind_that_may_not_be_read_is_reported_with_the_rule() {
 }
 
 #[tokio::test]
+async fn a_mapper_of_a_kind_that_may_not_be_read_says_which_rule_it_needs() {
+    const ARGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/argo-workflow.wasm"));
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("argo.wasm"), ARGO).unwrap();
+    let mappers = Mappers::strictly(vec![directory.path().to_owned()]).unwrap();
+    let watching = watch(
+        Arc::clone(&mappers.catalog),
+        &[],
+        |_| {},
+        |asked| match asked.path.as_str() {
+            "/apis/argoproj.io/v1alpha1" => axum::Json(json!({
+                "kind": "APIResourceList", "groupVersion": "argoproj.io/v1alpha1",
+                "resources": [{
+                    "name": "workflows", "singularName": "workflow", "kind": "Workflow", "namespaced": true,
+                    "verbs": ["get", "list", "patch", "watch"],
+                }],
+            }))
+            .into_response(),
+            path if path.contains("/workflows") => status(403, "workflows.argoproj.io is forbidden"),
+            _ => status(404, "there is nothing else"),
+        },
+    )
+    .await;
+    watching.trouble("forbidden").await;
+    let report = crate::mappers::Report::of(&mappers);
+    let said = report.to_json(&Metrics::default(), &watching.watches);
+    assert_eq!(said["mappers"][0]["name"], "argo");
+    assert_eq!(
+        said["mappers"][0]["kinds"][0]["watches"][0]["detail"],
+        "add this rule to the ClusterRole: apiGroups: [\"argoproj.io\"], resources: [\"workflows\"], \
+         verbs: [\"get\", \"list\", \"watch\"]"
+    );
+}
+
+#[tokio::test]
 async fn an_api_server_that_does_not_answer_is_asked_again() {
     let failures = Mutex::new(vec![
         status(500, "etcd is down"),

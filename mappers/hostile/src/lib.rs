@@ -51,6 +51,7 @@ impl Mapper for Hostile {
         let name = name.and_then(|(_, rest)| rest.split_once('"'));
         match name.map(|(name, _)| name).unwrap_or_default() {
             "loop" => misbehaviour::spin(),
+            "slow" => misbehaviour::dawdle(),
             "recursion" => return Ok(Outcome::Wait(misbehaviour::recurse(0).to_string().into())),
             "memory" => misbehaviour::devour(),
             "trap" => misbehaviour::trap(),

@@ -21,6 +21,14 @@ pub fn spin() {
     }
 }
 
+/// Takes most of the time that there is, and returns.
+pub fn dawdle() {
+    let mut turns = 0_u64;
+    while black_box(turns) < 20_000_000 {
+        turns += 1;
+    }
+}
+
 /// Calls itself for ever.
 pub fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);

@@ -122,6 +122,11 @@ fn table(answer: &Value) -> String {
         ]);
         let conflicts = list(mapper, "/conflicts").filter_map(Value::as_str);
         notes.extend(conflicts.map(|conflict| format!("{name}: {}", sanitised(conflict))));
+        if mapper.pointer("/resting") == Some(&Value::Bool(true)) {
+            notes.push(format!(
+                "{name}: it fails again and again and rests after each failure: its objects are mapped late"
+            ));
+        }
         for kind in list(mapper, "/kinds") {
             let details = list(kind, "/watches").filter_map(|watch| {
                 let detail = watch.pointer("/detail").and_then(Value::as_str)?;
@@ -222,7 +227,7 @@ mod tests {
                         {"group": "", "kind": "Event", "role": "attached", "watches": watch("listed", None)},
                     ],
                     "conflicts": ["it is asked before 'workflows' about each Workflow: what it claims that does not get"],
-                    "calls": 3, "errors": 1, "meanSeconds": 0.000_25,
+                    "calls": 3, "errors": 1, "meanSeconds": 0.000_25, "resting": true, "timesIll": 1,
                     "refused": {"source": "/mappers/argo-workflow.wasm", "reason": "cut off\u{1b}[31m"},
                 },
                 {

@@ -129,6 +129,48 @@ fn a_directory_that_vanishes_leaves_in_use_what_was_in_it() {
 }
 
 #[test]
+fn a_thousand_modules_leave_in_use_what_was_there_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fs::write(path.join("a.wasm"), ARGO).unwrap();
+    let mut library = library(&[path]);
+    let catalog = Arc::clone(&library.mappers().catalog);
+    for number in 1..1_000 {
+        fs::write(path.join(format!("{number}.wasm")), "").unwrap();
+    }
+    fs::write(path.join("0.wasm"), TWELVE).unwrap();
+    assert!(!library.reload());
+    assert!(Arc::ptr_eq(&catalog, &library.mappers().catalog));
+    let troubles = library.report().troubles();
+    assert!(troubles[0].contains("holds 1001 modules"), "{troubles:?}");
+    for number in 1..1_000 {
+        fs::remove_file(path.join(format!("{number}.wasm"))).unwrap();
+    }
+    assert!(library.reload());
+    assert_eq!(names(&library)[..2], ["0", "a"]);
+    assert!(library.report().troubles().is_empty());
+}
+
+#[test]
+fn a_module_that_is_written_in_place_is_taken_once_it_is_whole() {
+    use std::io::Write;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.wasm");
+    fs::write(&path, TWELVE).unwrap();
+    let mut library = library(&[directory.path()]);
+    let before = digest(&library, "a");
+    let mut file = fs::File::create(&path).unwrap();
+    for part in ARGO.chunks(ARGO.len().div_ceil(3)) {
+        assert_eq!(digest(&library, "a"), before);
+        file.write_all(part).unwrap();
+        library.reload();
+    }
+    assert_eq!(digest(&library, "a"), hex::encode(sha2_of(ARGO)));
+    assert!(library.report().troubles().is_empty());
+    assert_eq!(library.report().reloads()["refused"], 2);
+}
+
+#[test]
 fn a_swap_of_a_config_map_is_one_reload() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -73,3 +73,36 @@ async fn a_directory_that_comes_later_is_found() {
     stop.cancel();
     task.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_again_while_it_is_loaded_is_loaded_again() {
+    const TWELVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twelve-fields.wasm"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let library = Library::open(vec![path.clone()], Clock::system()).unwrap();
+    let report = library.report().clone();
+    let stop = CancellationToken::new();
+    let (mut in_use, task) = watch(library, looking(), stop.clone());
+    let mut generation = in_use.first().clone();
+    let writing = tokio::task::spawn_blocking(move || {
+        for module in [ARGO, TWELVE].repeat(10) {
+            fs::write(path.join("next"), module).unwrap();
+            fs::rename(path.join("next"), path.join("a.wasm")).unwrap();
+        }
+        fs::write(path.join("b.wasm"), ARGO).unwrap();
+    });
+    writing.await.unwrap();
+    while names(&generation).get(..2) != Some(&["a".to_owned(), "b".to_owned()]) {
+        generation = in_use.other_than(&generation).await;
+    }
+    // Of all that there was for a moment the last is in use, and nothing was ever half of one and half of another.
+    let kinds = |generation: &Generation| -> Vec<String> {
+        let watches = generation.catalog.watches();
+        let of_a = watches.filter(|(_, name, _)| *name == "a");
+        of_a.map(|(.., kind)| kind.kind.to_string()).collect()
+    };
+    assert_eq!(kinds(&generation), ["Pod"]);
+    assert!(report.refused().is_empty() && !report.reloads().contains_key("refused"));
+    stop.cancel();
+    task.await.unwrap();
+}
