@@ -16,9 +16,16 @@ use subjects::Case;
 
 const TWELVE_FIELDS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twelve-fields.wasm"));
 
+const INTERPRETER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/declarative.compiled"));
+const TWELVE_EXPRESSIONS: &str = include_str!("twelve-fields.mapper.yaml");
+/// The mapper in Rust, and the one in YAML that makes the same of the same object.
+const ALIKE: [&str; 2] = ["12 fields of a Pod", "12 expressions, declarative"];
+
 fn main() -> anyhow::Result<()> {
     let engine = Engine::new(Limits::default())?;
     let twelve_fields = engine.load("twelve-fields", Code::Component(TWELVE_FIELDS), "")?;
+    let interpreter = engine.interpreter(Code::Precompiled(INTERPRETER))?;
+    let twelve_expressions = interpreter.mapper("twelve-expressions", TWELVE_EXPRESSIONS)?;
     let built_in = lighthouse_telemetry::mappers::builtin(&engine)?;
     let [lighthouse, tekton, kubernetes, jenkins_x] = built_in.as_slice() else {
         anyhow::bail!("there are four built-in mappers");
@@ -40,13 +47,9 @@ fn main() -> anyhow::Result<()> {
         Ok(())
     };
     let few = Some(30.0);
-    row(
-        "12 fields of a Pod",
-        &twelve_fields,
-        subjects::pod(0)?,
-        0.25,
-        None,
-    )?;
+    let [in_rust, in_yaml] = ALIKE;
+    row(in_rust, &twelve_fields, subjects::pod(0)?, 0.25, None)?;
+    row(in_yaml, &twelve_expressions, subjects::pod(0)?, 2.0, None)?;
     row(
         "Pod, 7 containers",
         kubernetes,
@@ -79,5 +82,8 @@ fn main() -> anyhow::Result<()> {
     )?;
     criterion.final_summary();
     println!("{table}");
+    if let Some(times) = table.times(in_yaml, in_rust) {
+        println!("A mapping in YAML takes {times:.1} times as long as one in Rust.");
+    }
     neighbours::compare()
 }

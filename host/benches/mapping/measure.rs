@@ -81,6 +81,17 @@ impl Table {
     }
 }
 
+impl Table {
+    /// How many times as long one mapping takes as another one.
+    pub fn times(&self, one: &str, other: &str) -> Option<f64> {
+        let map = |what: &str| {
+            let mut rows = self.0.iter().filter(|row| row.what == what);
+            rows.next().map(|row| row.map)
+        };
+        Some(map(one)? / map(other)?)
+    }
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(

@@ -41,6 +41,14 @@ struct About {
 
 type Evaluated<T> = Result<T, Trouble>;
 
+/// An element of a list and its place, or a value of an object and its key.
+pub struct Element {
+    /// Place or key.
+    pub key: Box<dyn Val>,
+    /// The element.
+    pub value: Box<dyn Val>,
+}
+
 impl Expression {
     /// That it cannot be evaluated.
     fn trouble(&self, message: impl std::fmt::Display) -> Trouble {
@@ -152,9 +160,9 @@ impl Values<'_> {
     }
 
     /// Gives an element and its key their names.
-    pub fn know_element(&mut self, name: &str, key: Box<dyn Val>, element: Box<dyn Val>) {
-        self.context.add_variable_as_val(name, element);
-        self.context.add_variable_as_val("key", key);
+    pub fn know_element(&mut self, name: &str, element: Element) {
+        self.context.add_variable_as_val(name, element.value);
+        self.context.add_variable_as_val("key", element.key);
     }
 
     /// Attributes that tell which object it is.
@@ -246,7 +254,7 @@ impl Values<'_> {
         };
         let elements = elements
             .into_iter()
-            .map(|(_, element)| attribute(element.as_ref()));
+            .map(|element| attribute(element.value.as_ref()));
         let elements: Option<Vec<AttributeValue<'static>>> = elements.collect();
         let no_list =
             || expression.trouble("it is no list of texts, of numbers, or of true and false");
@@ -258,17 +266,16 @@ impl Values<'_> {
     }
 
     /// The elements of a list with their places, or the values of an object with their keys.
-    pub fn elements(
-        &self,
-        expression: &Expression,
-    ) -> Evaluated<Vec<(Box<dyn Val>, Box<dyn Val>)>> {
+    pub fn elements(&self, expression: &Expression) -> Evaluated<Vec<Element>> {
         let Some(value) = self.value(expression)? else {
             return Ok(Vec::new());
         };
         if let Some(map) = value.downcast_ref::<Map>() {
             let members = map.members().iter();
-            let members =
-                members.map(|(key, value)| (key.clone_as_boxed(), value.clone_as_boxed()));
+            let members = members.map(|(key, value)| Element {
+                key: key.clone_as_boxed(),
+                value: value.clone_as_boxed(),
+            });
             return Ok(members.collect());
         }
         let no_list = || expression.trouble(is_no(value.as_ref(), "a list"));
@@ -288,7 +295,7 @@ fn present(value: Box<dyn Val>) -> Option<Box<dyn Val>> {
 }
 
 /// The elements of a list and their places; none if it is none.
-fn elements(value: &dyn Val) -> Option<Vec<(Box<dyn Val>, Box<dyn Val>)>> {
+fn elements(value: &dyn Val) -> Option<Vec<Element>> {
     if let Some(list) = value.downcast_ref::<List>() {
         return Some(numbered(list.elements()));
     }
@@ -296,10 +303,13 @@ fn elements(value: &dyn Val) -> Option<Vec<(Box<dyn Val>, Box<dyn Val>)>> {
     Some(numbered(list.inner()))
 }
 
-fn numbered(elements: &[Box<dyn Val>]) -> Vec<(Box<dyn Val>, Box<dyn Val>)> {
-    let numbers = (0_i64..).map(|number| Box::new(CelInt::from(number)) as Box<dyn Val>);
-    let elements = elements.iter().map(|element| element.clone_as_boxed());
-    numbers.zip(elements).collect()
+fn numbered(elements: &[Box<dyn Val>]) -> Vec<Element> {
+    let numbered = (0_i64..).zip(elements);
+    let elements = numbered.map(|(number, element)| Element {
+        key: Box::new(CelInt::from(number)),
+        value: element.clone_as_boxed(),
+    });
+    elements.collect()
 }
 
 /// A value in words; none for lists and the like.

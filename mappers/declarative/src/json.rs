@@ -114,8 +114,9 @@ impl Val for List {
             return false;
         };
         let mut others = iterable.iter();
-        let equal = |own: &Box<dyn Val>| others.next().is_some_and(|other| own.equals(other));
-        self.0.iter().all(equal) && others.next().is_none()
+        let mut own = self.0.iter();
+        own.all(|own| others.next().is_some_and(|other| own.equals(other)))
+            && others.next().is_none()
     }
 
     fn clone_as_boxed(&self) -> Box<dyn Val> {
@@ -226,11 +227,9 @@ impl Val for Map {
         let Some(other) = other.downcast_ref::<Self>() else {
             return false;
         };
-        let equal =
-            |((key, value), (other, its)): (&(CelString, Box<dyn Val>), &(_, Box<dyn Val>))| {
-                key == other && value.equals(its.as_ref())
-            };
-        self.0.len() == other.0.len() && self.0.iter().zip(other.0.iter()).all(equal)
+        let mut pairs = self.0.iter().zip(other.0.iter());
+        self.0.len() == other.0.len()
+            && pairs.all(|((key, own), (other, its))| key == other && own.equals(its.as_ref()))
     }
 
     fn clone_as_boxed(&self) -> Box<dyn Val> {

@@ -338,3 +338,49 @@ fn whatever_is_in_an_object_its_trees_are_well_formed() {
     }
     assert!(mapped > 500, "{mapped}");
 }
+
+/// The blocks of YAML in the part of the guide about it.
+fn guide() -> Vec<&'static str> {
+    let guide = include_str!("../../../docs/mappers.md");
+    let (_, part) = guide.split_once("\n## In YAML\n").unwrap();
+    let (part, _) = part.split_once("\n## ").unwrap();
+    let blocks = part.split("\n```yaml\n").skip(1);
+    blocks
+        .map(|block| block.split_once("\n```\n").unwrap().0)
+        .collect()
+}
+
+#[test]
+fn what_the_guide_shows_is_right() {
+    let [whole, parents] = guide()[..] else {
+        panic!("{:?}", guide());
+    };
+    let description = reading(whole).describe();
+    assert_eq!(
+        description.watches[0].fields,
+        [
+            "/metadata/creationTimestamp",
+            "/status/completionTime",
+            "/status/conditions/*/lastTransitionTime",
+            "/status/conditions/*/message",
+            "/status/conditions/*/reason",
+            "/status/conditions/*/status",
+            "/status/conditions/*/type",
+            "/status/startTime",
+        ]
+    );
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "migrate", "namespace": "jx", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "status": {
+            "startTime": "2026-01-01T00:00:02Z",
+            "conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "gave up",
+                "lastTransitionTime": "2026-01-01T00:01:00Z"}],
+        },
+    });
+    let tree = trees(whole, &job, &[]).remove(0);
+    assert!(tree.main.has_failed());
+    assert_eq!(tree.main.end, at("2026-01-01T00:01:00Z"));
+    assert_eq!(tree.children[0].span.end, at("2026-01-01T00:00:02Z"));
+    reading(&[HEAD, MAIN, parents, "\n"].concat());
+}

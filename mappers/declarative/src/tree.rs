@@ -123,9 +123,9 @@ pub fn map(env: &Arc<Env>, kind: &Kind, object: &Object) -> Result<Outcome<'stat
         return Ok(Outcome::Spans(vec![tree]));
     };
     let mut trees: Vec<SpanTree<'static>> = Vec::new();
-    for (key, element) in values.elements(&runs.each.list)? {
+    for element in values.elements(&runs.each.list)? {
         let mut values = values.within();
-        values.know_element(&runs.each.name, key, element);
+        values.know_element(&runs.each.name, element);
         let Some(run) = values.text(&runs.key)? else {
             continue;
         };
@@ -297,9 +297,9 @@ fn for_each(
         return work(values, notes);
     };
     let elements = notes.lenient(values.elements(&each.list).map(Some));
-    for (key, element) in elements.unwrap_or_default() {
+    for element in elements.unwrap_or_default() {
         let mut values = values.within();
-        values.know_element(&each.name, key, element);
+        values.know_element(&each.name, element);
         work(&values, notes);
     }
 }
