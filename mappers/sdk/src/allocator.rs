@@ -29,11 +29,7 @@ unsafe extern "C" {
 impl Bump {
     /// One that has handed out nothing.
     #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "there is one of them, and it is a constant"
-    )]
-    pub const fn new() -> Self {
+    pub const fn untouched() -> Self {
         Self {
             next: Cell::new(0),
             end: Cell::new(0),

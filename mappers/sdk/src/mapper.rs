@@ -46,7 +46,7 @@ macro_rules! export_mapper {
 
         #[cfg(target_arch = "wasm32")]
         #[global_allocator]
-        static ALLOCATOR: $crate::allocator::Bump = $crate::allocator::Bump::new();
+        static ALLOCATOR: $crate::allocator::Bump = $crate::allocator::Bump::untouched();
     };
     ($mapper:ty, kept) => {
         #[cfg(target_arch = "wasm32")]
