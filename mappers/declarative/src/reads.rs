@@ -61,13 +61,18 @@ pub struct Reads {
     counted: BTreeSet<(Root, Vec<String>)>,
 }
 
-/// What is wrong with a name, and the name.
+/// Why an expression is refused.
 #[derive(Debug)]
-pub struct Unknown {
-    /// The name.
-    pub name: String,
-    /// What is known instead.
-    pub known: Vec<String>,
+pub enum Refused {
+    /// A name means nothing.
+    Unknown {
+        /// The name.
+        name: String,
+        /// What is known instead.
+        known: Vec<String>,
+    },
+    /// Objects that are made by an expression have no order: what goes through one would give something else each time.
+    Unordered,
 }
 
 /// Names that are known where an expression stands.
@@ -180,7 +185,7 @@ pub fn follow(
     expression: &IdedExpr,
     names: &mut Names,
     reads: &mut Reads,
-) -> Result<Aliases, Unknown> {
+) -> Result<Aliases, Refused> {
     let aliases = match &expression.expr {
         Expr::Ident(name) => names.find(name)?,
         Expr::Select(select) => {
@@ -226,7 +231,7 @@ pub fn follow(
                 name => {
                     let is_function = name.starts_with(|it: char| it.is_ascii_alphabetic());
                     if is_function && !FUNCTIONS.contains(&name) {
-                        return Err(Unknown {
+                        return Err(Refused::Unknown {
                             name: name.to_owned(),
                             known: FUNCTIONS.map(str::to_owned).to_vec(),
                         });
@@ -261,14 +266,7 @@ pub fn follow(
             let elements = union(list.elements.iter(), names, reads)?;
             elements.into_iter().map(Alias::within_list).collect()
         }
-        Expr::Map(map) => {
-            for entry in &map.entries {
-                if let EntryExpr::MapEntry(entry) = &entry.expr {
-                    use_all([&entry.key, &entry.value], names, reads)?;
-                }
-            }
-            Aliases::new()
-        }
+        Expr::Map(_) => return Err(Refused::Unordered),
         Expr::Struct(of) => {
             for entry in &of.entries {
                 if let EntryExpr::StructField(field) = &entry.expr {
@@ -291,12 +289,12 @@ fn is_optional(target: Option<&IdedExpr>) -> bool {
 }
 
 /// A member of all of these.
-fn member(of: &Aliases, name: &str, names: &Names) -> Result<Aliases, Unknown> {
+fn member(of: &Aliases, name: &str, names: &Names) -> Result<Aliases, Refused> {
     let is_attached = |alias: &&Alias| alias.root == Root::Attached;
     if of.iter().any(|alias| is_attached(&alias))
         && !names.attached.iter().any(|known| known == name)
     {
-        return Err(Unknown {
+        return Err(Refused::Unknown {
             name: name.to_owned(),
             known: names.attached.clone(),
         });
@@ -312,7 +310,7 @@ fn union<'e>(
     expressions: impl IntoIterator<Item = &'e IdedExpr>,
     names: &mut Names,
     reads: &mut Reads,
-) -> Result<Aliases, Unknown> {
+) -> Result<Aliases, Refused> {
     let mut all = Aliases::new();
     for expression in expressions {
         all.extend(follow(expression, names, reads)?);
@@ -325,7 +323,7 @@ fn use_all<'e>(
     expressions: impl IntoIterator<Item = &'e IdedExpr>,
     names: &mut Names,
     reads: &mut Reads,
-) -> Result<(), Unknown> {
+) -> Result<(), Refused> {
     let used = union(expressions, names, reads)?;
     reads.read(&used);
     Ok(())
@@ -337,11 +335,11 @@ impl Names {
         self.known.push((name.to_owned(), aliases));
     }
 
-    fn find(&self, name: &str) -> Result<Aliases, Unknown> {
+    fn find(&self, name: &str) -> Result<Aliases, Refused> {
         let mut known = self.known.iter().rev();
         match known.find(|(known, _)| known == name) {
             Some((_, aliases)) => Ok(aliases.clone()),
-            None => Err(Unknown {
+            None => Err(Refused::Unknown {
                 name: name.to_owned(),
                 known: self.known.iter().map(|(known, _)| known.clone()).collect(),
             }),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::expression::{Expression, Text};
 use crate::place::Wrong;
-use crate::reads::{Alias, Aliases, Names, Reads, Root, Unknown, follow};
+use crate::reads::{Alias, Aliases, Names, Reads, Refused, Root, follow};
 use crate::yaml::{Key, Scalar};
 
 /// Names that every expression knows.
@@ -97,14 +97,17 @@ impl Scope {
     fn follow(&self, expression: &Expression) -> Result<Aliases, Wrong> {
         let mut names = self.names.clone();
         let followed = follow(expression.tree(), &mut names, &mut self.reads.borrow_mut());
-        followed.map_err(|Unknown { name, known }| {
-            expression.wrong_at(
+        followed.map_err(|refused| match refused {
+            Refused::Unknown { name, known } => expression.wrong_at(
                 &name,
                 format!(
                     "the name '{name}' is not known here; known are {}. A text stands in quotes of its own: \"'{name}'\"",
                     known.join(", ")
                 ),
-            )
+            ),
+            Refused::Unordered => expression.place().wrong(
+                "objects ({key: value}) are not made in expressions, as they have no order: use conditions (a ? b : c)",
+            ),
         })
     }
 

@@ -283,7 +283,6 @@ fn the_fields_that_are_read_are_those_that_the_expressions_read() {
                 "/status/b/*/y",
             ],
         ),
-        ("{'a': object.status.a}['a']", vec!["/status/a"]),
         (
             "[object.status.a, object.status.b][0].c",
             vec!["/status/a/c", "/status/b/c"],

@@ -99,6 +99,10 @@ fn expressions() {
         wrong("name: a\nstart: attached.events[0].a\n"),
         "6:17 the name 'events' is not known here",
     );
+    starts(
+        wrong("name: a\nstart: \"{'a': object.a}['a']\"\n"),
+        "6:9 objects ({key: value}) are not made in expressions",
+    );
     let nested = "[".repeat(200) + "1" + &"]".repeat(200);
     starts(wrong(&format!("name: a\nstart: '{nested}'\n")), "6:");
     let long = "object.a + ".repeat(1000) + "1";
