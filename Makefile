@@ -33,6 +33,10 @@ test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built o
 	$(CARGO) test --locked --workspace
 	$(CARGO) test --locked $(GUESTS) --workspace
 
+.PHONY: new-mapper
+new-mapper: ## Builds, tests and uses what `mapper new` makes
+	$(CARGO) test --locked --workspace --test scaffold -- --include-ignored
+
 .PHONY: soak
 soak: ## A million random schedules of the index; SOAK_SCHEDULES and SOAK_SEED say how many and which
 	$(CARGO) test --locked --workspace --lib index::tests::properties::soak -- --ignored --nocapture

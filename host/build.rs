@@ -65,7 +65,9 @@ fn build() -> Result<(), BuildError> {
     let workspace = root.join("mappers");
     watch(&root)?;
 
-    let toolchain = toolchain::find().map_err(BuildError::Toolchain)?;
+    let current = env::var_os("CARGO").zip(env::var_os("RUSTC"));
+    let current = current.map(|(cargo, rustc)| (cargo.into(), rustc.into()));
+    let toolchain = toolchain::find(current).map_err(BuildError::Toolchain)?;
     let names = [MAPPERS.as_slice(), &[INTERPRETER], FOR_TESTS.as_slice()].concat();
     let modules = guests::build(&toolchain, &workspace, &target_directory(&output), &names)
         .map_err(BuildError::Guests)?;

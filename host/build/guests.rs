@@ -92,15 +92,21 @@ pub fn component(name: &str, module: &[u8]) -> Result<Vec<u8>, GuestError> {
         .map_err(|error| GuestError::Component(name.to_owned(), error))
 }
 
-/// Cargo for guests. What the outer cargo says to this script, and what its user said about the host, must
-/// not reach the inner one: flags, wrappers, profiles and targets are not meant for guests.
-fn cargo(toolchain: &Toolchain) -> Command {
-    let mut command = Command::new(&toolchain.cargo);
+/// A cargo that is started from what another one has started. What the outer cargo says to that, and what its user said about
+/// the host, must not reach the inner one: flags, wrappers, profiles and targets are not meant for it.
+pub fn inner(cargo: &Path) -> Command {
+    let mut command = Command::new(cargo);
     for (name, _) in env::vars_os() {
         if name.to_str().is_none_or(|name| !is_inherited(name)) {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// Cargo for guests.
+fn cargo(toolchain: &Toolchain) -> Command {
+    let mut command = inner(&toolchain.cargo);
     command.env("RUSTC", &toolchain.rustc);
     if !toolchain.current {
         // The outer cargo points it at its own compiler's libraries.

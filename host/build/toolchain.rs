@@ -87,11 +87,9 @@ impl Candidate {
     }
 }
 
-/// Finds a toolchain.
-pub fn find() -> Result<Toolchain, ToolchainError> {
-    let current = env::var_os("CARGO")
-        .zip(env::var_os("RUSTC"))
-        .and_then(|(cargo, rustc)| Candidate::at(cargo.into(), rustc.into(), true));
+/// Finds a toolchain; `current` is the cargo and the rustc in use.
+pub fn find(current: Option<(PathBuf, PathBuf)>) -> Result<Toolchain, ToolchainError> {
+    let current = current.and_then(|(cargo, rustc)| Candidate::at(cargo, rustc, true));
     let system = Candidate::at("/usr/bin/cargo".into(), "/usr/bin/rustc".into(), false);
     let candidates: Vec<Candidate> = current.into_iter().chain(system).collect();
     let chosen = candidates
@@ -127,14 +125,10 @@ pub fn find() -> Result<Toolchain, ToolchainError> {
 
 /// The linker that a toolchain of rustup brings along.
 fn bundled_linker(sysroot: &Path) -> Option<PathBuf> {
-    let host = env::var_os("HOST")?;
     let name = format!("rust-lld{}", env::consts::EXE_SUFFIX);
-    let path = sysroot
-        .join("lib/rustlib")
-        .join(host)
-        .join("bin")
-        .join(name);
-    path.is_file().then_some(path)
+    let platforms = sysroot.join("lib/rustlib").read_dir().ok()?.flatten();
+    let mut paths = platforms.map(|platform| platform.path().join("bin").join(&name));
+    paths.find(|path| path.is_file())
 }
 
 /// LLVM's linker from the system's packages; of versioned names (`wasm-ld-19`) the newest.

@@ -3,6 +3,7 @@
 mod check;
 mod component;
 mod list;
+mod new;
 mod package;
 
 use std::process::ExitCode;
@@ -18,6 +19,9 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Make a folder with a mapper that can be built and passes its tests, to go on from
+    #[command(after_help = new::EXAMPLES)]
+    New(new::Arguments),
     /// Say whether files can be used as mappers, what they want, and which rights the plugin needs for them
     #[command(after_help = check::EXAMPLES)]
     Check(check::Arguments),
@@ -41,6 +45,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Component(arguments) => component::run(&arguments),
         Command::List(arguments) => list::run(arguments).await,
+        Command::New(arguments) => new::run(&arguments),
         Command::Package(arguments) => package::run(&arguments),
     }
 }
