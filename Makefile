@@ -30,12 +30,19 @@ demo: ## Replay a recorded pull request and show its trace: no cluster needed
 .PHONY: test
 test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built once)
 	@tests/kube-apiserver/build.sh >/dev/null
+	@tests/helm.sh >/dev/null
 	$(CARGO) test --locked --workspace
 	$(CARGO) test --locked $(GUESTS) --workspace
 
 .PHONY: new-mapper
 new-mapper: ## Builds, tests and uses what `mapper new` makes
 	$(CARGO) test --locked --workspace --test scaffold -- --include-ignored
+
+.PHONY: chart
+chart: ## Lint the Helm chart and package it
+	@helm=$$(tests/helm.sh); \
+	$$helm lint --strict --quiet --set exporter.endpoint=http://localhost:4317 charts/lighthouse-telemetry; \
+	$$helm package --destination $(TARGET_DIR)/charts charts/lighthouse-telemetry
 
 .PHONY: soak
 soak: ## A million random schedules of the index; SOAK_SCHEDULES and SOAK_SEED say how many and which
