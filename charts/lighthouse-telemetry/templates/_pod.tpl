@@ -155,8 +155,10 @@ spec:
       ports:
         - name: http
           containerPort: 8080
+          protocol: TCP
         - name: admin
           containerPort: 9090
+          protocol: TCP
       # Long enough for a disk that is slow to be read; until then nothing answers.
       startupProbe:
         httpGet: {path: /healthz, port: admin}
