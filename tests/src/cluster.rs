@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::process::Lines;
 use crate::scenario::folder_of_tests;
@@ -60,6 +61,23 @@ impl ApiServer {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// For clients that are a service account, with a token as its Pod gets one.
+    ///
+    /// # Errors
+    /// If there is no such account.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<NamedTempFile> {
+        let token = token(&self.client, namespace, account).await?;
+        let own = std::fs::read_to_string(&self.kubeconfig)?;
+        let mut own: Value = serde_saphyr::from_str(&own)?;
+        let users = json!([{"name": "admin", "user": {"token": token}}]);
+        json_patch::merge(&mut own, &json!({"users": users}));
+        let mut file = NamedTempFile::new()?;
+        // What is JSON is YAML, too.
+        file.write_all(own.to_string().as_bytes())?;
+        file.flush()?;
+        Ok(file)
     }
 
     /// An administrator.
@@ -241,6 +259,18 @@ async fn client(kubeconfig: &Path) -> Result<kube::Client> {
     )
     .await?;
     Ok(kube::Client::try_from(config)?)
+}
+
+/// A token of a service account, as its Pod gets one.
+///
+/// # Errors
+/// If there is no such account.
+pub async fn token(client: &kube::Client, namespace: &str, account: &str) -> Result<String> {
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+    let wanted =
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let answer = request(client, "POST", &path, Some(&wanted)).await?;
+    string(&answer, "/status/token")
 }
 
 /// A request to the API; the answer's JSON.

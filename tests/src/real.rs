@@ -88,11 +88,36 @@ pub async fn play_with(
     binary: &Path,
     mappers: &Mappers,
     kills: Kills,
+    before_step: impl AsyncFnMut(usize, &Process) -> Result<()>,
+) -> Result<Comparison> {
+    let name = format!("{}-{}", scenario.name, kills.seed);
+    let load = Load::create(access.client, &name, scenario).await?;
+    play_load(
+        load,
+        scenario,
+        access.kubeconfig,
+        binary,
+        mappers,
+        kills,
+        before_step,
+    )
+    .await
+}
+
+/// As [`play_with`], in a namespace that is there already; the process reaches the cluster by this kubeconfig.
+///
+/// # Errors
+/// As [`play_with`].
+pub async fn play_load(
+    mut load: Load,
+    scenario: &Scenario,
+    kubeconfig: &Path,
+    binary: &Path,
+    mappers: &Mappers,
+    kills: Kills,
     mut before_step: impl AsyncFnMut(usize, &Process) -> Result<()>,
 ) -> Result<Comparison> {
     let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
-    let name = format!("{}-{}", scenario.name, kills.seed);
-    let mut load = Load::create(access.client, &name, scenario).await?;
     let endpoint = receiver.grpc_endpoint();
     let before = scenario.before_start()?;
     for place in 0..before {
@@ -108,7 +133,7 @@ pub async fn play_with(
         steps: u32::try_from(load.steps().len() - before)?,
         ..kills
     };
-    let mut host = Host::start(binary, access.kubeconfig, endpoint, arguments, kills).await?;
+    let mut host = Host::start(binary, kubeconfig, endpoint, arguments, kills).await?;
     let received = || match kills.are_any() {
         false => Ok(receiver.spans()),
         true => without_resends(&receiver.spans()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use kube::config::{AuthInfo, Kubeconfig};
-use lighthouse_telemetry_tests::cluster::{self, ApiServer, request, string};
+use lighthouse_telemetry_tests::cluster::{self, ApiServer, request};
 use lighthouse_telemetry_tests::host::Kills;
 use lighthouse_telemetry_tests::process::Process;
 use lighthouse_telemetry_tests::real::{self, Access};
@@ -70,13 +70,7 @@ async fn allow(client: &kube::Client) -> Result<()> {
 async fn account(client: &kube::Client) -> Result<String> {
     let account = json!({"metadata": {"name": "plugin"}});
     request(client, "POST", ACCOUNTS, Some(&account)).await?;
-    let wanted =
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-    let path = format!("{ACCOUNTS}/plugin/token");
-    string(
-        &request(client, "POST", &path, Some(&wanted)).await?,
-        "/status/token",
-    )
+    cluster::token(client, "default", "plugin").await
 }
 
 /// A kubeconfig with the token of this file instead of an administrator's certificate.

@@ -18,6 +18,7 @@ use lighthouse_telemetry_tests::scenario::{
 };
 use tokio::runtime::Runtime;
 
+mod chart;
 mod comebacks;
 mod faults;
 mod kills;
@@ -90,8 +91,9 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
             shape.play(&*ground.ok_or("only listed")?)
         }));
     }
-    let tests = comebacks::ALL
+    let tests = chart::ALL
         .iter()
+        .chain(comebacks::ALL)
         .chain(faults::ALL)
         .chain(mappers::ALL)
         .chain(outage::ALL)
