@@ -402,7 +402,7 @@ impl Task {
         }
         match status {
             Some(403) => {
-                let rule = served.rule(&["get", "list", "watch"]);
+                let rule = served.rule(&["list", "watch"]);
                 let role = match self
                     .scopes
                     .get(place)

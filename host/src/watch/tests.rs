@@ -307,7 +307,7 @@ async fn a_kind_that_may_not_be_read_is_reported_with_the_rule() {
     assert_eq!(
         trouble["detail"],
         "add this rule to the Role in namespace closed: apiGroups: [\"\"], resources: [\"pods\"], \
-         verbs: [\"get\", \"list\", \"watch\"]"
+         verbs: [\"list\", \"watch\"]"
     );
     assert_eq!(watching.next().await, "Pod/a applied at 1");
     let mut ready = watching.watches.ready();
