@@ -84,7 +84,12 @@
 {{- fail "service.port is 0: say on which port Lighthouse finds the plugin" -}}
 {{- end -}}
 
-{{- $names := empty $values.mappers.inline | ternary list (list "inline") -}}
+{{- range $name, $text := $values.mappers.texts -}}
+{{- if hasKey $values.mappers.inline $name -}}
+{{- fail (printf "mappers.inline and mappers.texts both have the mapper %s: leave one of them out" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- $names := or $values.mappers.inline $values.mappers.texts | empty | ternary list (list "inline") -}}
 {{- range $values.mappers.configMaps -}}{{- $names = append $names . -}}{{- end -}}
 {{- range $values.mappers.volumes -}}{{- $names = append $names .name -}}{{- end -}}
 {{- range uniq $names -}}

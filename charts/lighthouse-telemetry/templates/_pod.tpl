@@ -93,7 +93,7 @@ spec:
         {{- if ne $values.exporter.type "otlp" }}
         - --traces-exporter-type={{ $values.exporter.type }}
         {{- end }}
-        {{- if $mappers.inline }}
+        {{- if or $mappers.inline $mappers.texts }}
         - --mappers=/mappers/inline
         {{- end }}
         {{- range $mappers.configMaps }}
@@ -199,7 +199,7 @@ spec:
           mountPath: /etc/lighthouse-telemetry/client
           readOnly: true
         {{- end }}
-        {{- if $mappers.inline }}
+        {{- if or $mappers.inline $mappers.texts }}
         - name: mappers-inline
           mountPath: /mappers/inline
           readOnly: true
@@ -247,7 +247,7 @@ spec:
         secretName: {{ $tls.client.secretName }}
         defaultMode: 288 # 0440
     {{- end }}
-    {{- if $mappers.inline }}
+    {{- if or $mappers.inline $mappers.texts }}
     - name: mappers-inline
       configMap:
         name: {{ $full }}-mappers

@@ -99,6 +99,10 @@ fn contradictions() -> Vec<(Value, &'static str)> {
             "mappers names team twice",
         ),
         (
+            json!({"mappers": {"inline": {"a": "AGFzbQEAAAA="}, "texts": {"a": "version: 1"}}}),
+            "mappers.inline and mappers.texts both have the mapper a",
+        ),
+        (
             json!({"mappers": {"configMaps": ["inline"], "inline": {"a": "AGFzbQEAAAA="}}}),
             "mappers names inline twice",
         ),

@@ -83,7 +83,7 @@ fn sensible() -> Vec<(&'static str, Value)> {
             "logLevel": "info,kube=debug", "logFormat": "json",
         },
         "mappers": {
-            "inline": {"batch-job": "AGFzbQEAAAA="}, "configMaps": ["team-a", "team-b"],
+            "inline": {"batch-job": "AGFzbQEAAAA="}, "texts": {"flux": "version: \"1\"\n"}, "configMaps": ["team-a", "team-b"],
             "volumes": [{"name": "large", "persistentVolumeClaim": {"claimName": "mappers"}}],
         },
         "state": {
