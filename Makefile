@@ -38,6 +38,13 @@ test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built o
 new-mapper: ## Builds, tests and uses what `mapper new` makes
 	$(CARGO) test --locked --workspace --test scaffold -- --include-ignored
 
+.PHONY: javascript
+javascript: ## Build the example mapper in JavaScript (Node.js and npm) and map an object with it
+	cd mappers/examples/shipwright-buildrun && npm install --no-package-lock --no-audit --no-fund && npm run build
+	$(CARGO) build --locked --workspace --bin lighthouse-telemetry
+	$(TARGET_DIR)/debug/lighthouse-telemetry mapper check mappers/examples/shipwright-buildrun/shipwright.wasm
+	$(TARGET_DIR)/debug/lighthouse-telemetry map --mappers mappers/examples/shipwright-buildrun mappers/examples/shipwright-buildrun/objects.yaml
+
 .PHONY: chart
 chart: ## Lint the Helm chart and package it
 	@helm=$$(tests/helm.sh); \
