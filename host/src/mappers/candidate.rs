@@ -131,7 +131,7 @@ fn allow(rules: &mut BTreeMap<(String, String), Rule>, source: &ObjectSource, is
                 resource: ApiResource::from_gvk(&kind),
                 namespaced: true,
             },
-            verbs: vec!["get", "list", "watch"],
+            verbs: vec!["list", "watch"],
         });
     if is_annotated && !rule.verbs.contains(&"patch") {
         rule.verbs.push("patch");
@@ -189,8 +189,8 @@ mod tests {
         assert_eq!(
             written.collect::<Vec<_>>(),
             [
-                r#"apiGroups: [""], resources: ["events"], verbs: ["get", "list", "watch"]"#,
-                r#"apiGroups: ["example.com"], resources: ["policies"], verbs: ["get", "list", "watch", "patch"]"#,
+                r#"apiGroups: [""], resources: ["events"], verbs: ["list", "watch"]"#,
+                r#"apiGroups: ["example.com"], resources: ["policies"], verbs: ["list", "watch", "patch"]"#,
             ]
         );
     }

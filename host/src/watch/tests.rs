@@ -345,7 +345,7 @@ async fn a_mapper_of_a_kind_that_may_not_be_read_says_which_rule_it_needs() {
     assert_eq!(
         said["mappers"][0]["kinds"][0]["watches"][0]["detail"],
         "add this rule to the ClusterRole: apiGroups: [\"argoproj.io\"], resources: [\"workflows\"], \
-         verbs: [\"get\", \"list\", \"watch\"]"
+         verbs: [\"list\", \"watch\"]"
     );
 }
 
