@@ -193,7 +193,7 @@ async fn a_kind_that_is_removed_and_installed_again() {
 async fn a_right_to_read_that_is_taken_away_and_given_back() {
     let forbidden = Answer::Refuse(StatusCode::FORBIDDEN, "Forbidden");
     let begin = fault(Some(Method::GET), "", forbidden);
-    let rule = "resources: [\"taskruns\"], verbs: [\"get\", \"list\", \"watch\"]";
+    let rule = "resources: [\"taskruns\"], verbs: [\"list\", \"watch\"]";
     let said = [
         Said::Trouble("TaskRun.tekton.dev", "forbidden", rule),
         Said::Trouble("Pod", "forbidden", "add this rule to the ClusterRole"),
