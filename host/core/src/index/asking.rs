@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::Index;
 use super::effect::Effect;
 use super::fact::{MapRequest, SubjectId, Ticket};
+use super::schedule::Deadline;
 use crate::object::{Uid, WatchId};
 use crate::time::Time;
 
@@ -106,12 +107,12 @@ impl Index {
                     line.asked += 1;
                     self.effects.push(Effect::Map(request));
                 }
-                // The watch was replaced meanwhile.
+                // Nobody can be asked by this watch any more.
                 None => {
                     if let Some(subject) = self.subjects.get_mut(&uid) {
                         subject.mapping.in_flight = None;
                     }
-                    self.map_soon(now, &uid);
+                    self.schedule.add(now, Deadline::Map(uid));
                 }
             }
         }

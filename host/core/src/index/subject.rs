@@ -352,7 +352,7 @@ impl Subject {
     }
 
     /// Forgets what watches read that are not asked any more, and what came along for them or is not as it was; gives the
-    /// keys of the latter. If one of them had claimed the object or was to be asked, the first of the rest is asked anew.
+    /// keys of the latter. If one of them had claimed the object, was asked or was to be, the first of the rest is asked anew.
     pub(super) fn drop_watches(
         &mut self,
         is_asked: impl Fn(WatchId) -> bool,
@@ -365,7 +365,12 @@ impl Subject {
         let before = (mapping.watch, mapping.changed);
         mapping.watch = mapping.watch.filter(|watch| is_asked(*watch));
         mapping.changed = mapping.changed.filter(|watch| is_asked(*watch));
-        if (mapping.watch, mapping.changed) != before
+        let in_flight = mapping.in_flight.map(|(_, watch)| watch);
+        let asks_in_vain = in_flight.is_some_and(|watch| !is_asked(watch));
+        if asks_in_vain && std::mem::take(&mut mapping.waits_for_turn) {
+            mapping.in_flight = None;
+        }
+        if (asks_in_vain || (mapping.watch, mapping.changed) != before)
             && let Some((first, _)) = self.inputs.first()
         {
             self.ask_anew(*first);

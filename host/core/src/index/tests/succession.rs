@@ -227,6 +227,42 @@ fn another_mapper_that_sees_it_takes_over_from_one_that_is_gone() {
 }
 
 #[test]
+fn whose_turn_had_not_come_at_one_that_is_gone_is_asked_of_the_first_that_is_left() {
+    let [gone, jobs, last] =
+        ["gone", "jobs", "last"].map(|name| mapper(name, &[watch("Job", &[])]));
+    let mut world = world(&[gone, jobs.clone(), last.clone()]);
+    world.index.asking.limit = 1;
+    world.hold_mappings = true;
+    let other = object("Job", "other", None, json!({"root": true, "end": 9}));
+    world.apply(&other);
+    let mut of_jobs = job(Some(9));
+    of_jobs["spec"]["by"] = 1.into();
+    world.apply(&of_jobs);
+    assert_eq!(world.mappings.len(), 1, "one at a time");
+    world.replace(&[jobs, last], &["last"]);
+    world.hold_mappings = false;
+    while let Some(request) = world.mappings.pop_front() {
+        world.answer(request);
+    }
+    world.pass(MINUTE);
+    assert_eq!(world.span("j").scope.name, "jobs");
+}
+
+#[test]
+fn what_one_that_is_gone_says_too_late_does_not_stand() {
+    let [gone, jobs] = ["gone", "jobs"].map(|name| mapper(name, &[watch("Job", &[])]));
+    let mut world = world(&[gone, jobs.clone()]);
+    world.hold_mappings = true;
+    world.apply(&job(Some(9)));
+    let request = world.mappings.pop_front().unwrap();
+    world.replace(&[jobs], &[]);
+    world.hold_mappings = false;
+    world.answer(request);
+    world.pass(MINUTE);
+    assert_eq!(world.exported, [], "it is nobody's any more");
+}
+
+#[test]
 fn what_another_selector_may_select_is_waited_for() {
     let labelled = |label: &str| [mapper("jobs", &[watch_labelled(label)])];
     for is_seen in [true, false] {
