@@ -286,7 +286,7 @@ impl Index {
         subject.annotations = Default::default();
         // Children of an object that is nobody's hang from its owners.
         if silence != Some(Silence::NotOurs) {
-            subject.owners = Vec::new();
+            subject.owners = Box::default();
         }
         if passed_over {
             self.changed.subject(uid);

@@ -2,6 +2,7 @@
 //! mappings that may still change it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroU64;
 
 use super::Index;
 use super::resolve::Want;
@@ -23,8 +24,8 @@ pub(super) struct Held {
     /// Those roots, in the order in which they were due. What opens the barrier of one has opened those before it.
     queue: VecDeque<TraceKey>,
     /// Objects that are not mapped, by the number of the first of their changes that is not.
-    unmapped: BTreeMap<u64, Uid>,
-    /// How many changes there were.
+    unmapped: BTreeMap<NonZeroU64, Uid>,
+    /// How many changes there were: the number of the last.
     changes: u64,
 }
 
@@ -39,14 +40,20 @@ struct Barrier {
 /// Which changes of an object are not mapped, by their numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unmapped {
-    first: Option<u64>,
+    first: Option<NonZeroU64>,
     /// The first that came after the mapping that is under way had been asked for.
-    next: Option<u64>,
+    next: Option<NonZeroU64>,
 }
 
 impl Held {
+    /// The number of one more change.
+    fn next_change(&mut self) -> Option<NonZeroU64> {
+        self.changes += 1;
+        NonZeroU64::new(self.changes)
+    }
+
     /// The first change of an object that is not mapped is another one.
-    fn moved(&mut self, uid: &Uid, before: Option<u64>, after: Option<u64>) {
+    fn moved(&mut self, uid: &Uid, before: Option<NonZeroU64>, after: Option<NonZeroU64>) {
         if before == after {
             return;
         }
@@ -83,11 +90,9 @@ impl Index {
         if is_mapped {
             *unmapped = Unmapped::default();
         } else if unmapped.first.is_none() {
-            unmapped.first = Some(self.held.changes);
-            self.held.changes += 1;
+            unmapped.first = self.held.next_change();
         } else if unmapped.next.is_none() && in_flight.is_some_and(|(asked, _)| asked < *revision) {
-            unmapped.next = Some(self.held.changes);
-            self.held.changes += 1;
+            unmapped.next = self.held.next_change();
         }
         let after = unmapped.first;
         self.held.moved(uid, before.first, after);
@@ -171,7 +176,7 @@ impl Index {
         }
         let barrier = Barrier {
             since: now,
-            change: self.held.changes,
+            change: self.held.changes + 1,
             webhook: self.webhooks_seen,
         };
         if self.is_open(barrier) {
@@ -211,7 +216,7 @@ impl Index {
     fn is_open(&self, barrier: Barrier) -> bool {
         let objects = self.held.unmapped.first_key_value();
         let webhooks = self.webhooks.first_key_value();
-        objects.is_none_or(|(change, _)| *change >= barrier.change)
+        objects.is_none_or(|(change, _)| change.get() >= barrier.change)
             && webhooks.is_none_or(|(number, _)| *number >= barrier.webhook)
     }
 }

@@ -101,7 +101,7 @@ impl Index {
         if is_new || !subject.is_same(&object) {
             self.changed.subject(&uid);
         }
-        let moved = is_newest && subject.owners != object.owners;
+        let moved = is_newest && *subject.owners != *object.owners;
         // Those of a label are kept in the order in which they were made.
         let relabelled =
             is_newest && (subject.labels != labels || subject.created != object.created);

@@ -14,6 +14,7 @@ mod effect;
 mod event;
 mod export;
 mod fact;
+mod few;
 mod hold;
 mod intake;
 mod journal;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Index;
+use super::few::Few;
 use super::resolve::Want;
 use super::subject::Subject;
 use crate::mapping::{Parent, SpanTree};
@@ -19,10 +20,10 @@ pub(super) struct Names {
     /// Of several objects of one name, of which all but one are gone, the newest.
     by_name: HashMap<Name, Uid>,
     /// Objects by the labels that some mapper has asked for and no others, the oldest first.
-    by_label: BTreeMap<Want, BTreeSet<(Option<Time>, Uid)>>,
+    by_label: BTreeMap<Want, Few<(Option<Time>, Uid)>>,
     label_keys: BTreeMap<GroupKind, BTreeSet<Arc<str>>>,
     /// Who is to be told when something appears or changes.
-    waiting: HashMap<Want, BTreeSet<Uid>>,
+    waiting: HashMap<Want, Few<Uid>>,
 }
 
 impl Names {
@@ -63,7 +64,8 @@ impl Names {
 
     /// Who waits for this.
     pub(super) fn waiting_for(&self, want: &Want) -> impl Iterator<Item = Uid> + '_ {
-        self.waiting.get(want).into_iter().flatten().cloned()
+        let waiting = self.waiting.get(want).into_iter();
+        waiting.flat_map(Few::iter).cloned()
     }
 }
 
@@ -82,7 +84,8 @@ impl Index {
 
     /// The objects that have this label, the oldest first.
     pub(super) fn labelled(&self, want: &Want) -> impl Iterator<Item = &Subject> {
-        let uids = self.names.by_label.get(want).into_iter().flatten();
+        let uids = self.names.by_label.get(want).into_iter();
+        let uids = uids.flat_map(Few::iter);
         uids.filter_map(|(_, uid)| Some(&**self.subjects.get(uid)?))
     }
 

@@ -395,7 +395,7 @@ impl Search<'_> {
                     if !subject.is_not_ours() {
                         return self.known(subject, &wanted.span);
                     }
-                    subject.owners.as_slice()
+                    &subject.owners
                 }
                 None if self.index.catalog.maps(&owner.kind) => {
                     return Candidate::Missing(self.missing(&owner));

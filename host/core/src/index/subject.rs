@@ -31,7 +31,7 @@ pub(super) struct Subject {
     pub(super) reference: ObjectReference,
     pub(super) version: Version,
     pub(super) created: Option<Time>,
-    pub(super) owners: Vec<Owner>,
+    pub(super) owners: Box<[Owner]>,
     pub(super) labels: Pairs,
     pub(super) annotations: Pairs,
     /// By whoever saw it first: before a restart, if it was kept over one.
@@ -40,13 +40,14 @@ pub(super) struct Subject {
     pub(super) waits_since: Time,
     pub(super) deleted: bool,
     /// Sources that have told its end.
-    pub(super) out_of_sight: Vec<SourceId>,
+    pub(super) out_of_sight: Box<[SourceId]>,
     /// What each watch that wants the object reads of it, in the order in which they are asked; the first that claims it
     /// maps it.
     pub(super) inputs: Vec<(WatchId, Packed)>,
     pub(super) attached: AttachedObjects,
     /// By watch: mappers that share a kind have each their own.
-    omitted: BTreeSet<(WatchId, u64)>,
+    #[expect(clippy::box_collection, reason = "hardly any object has them")]
+    omitted: Option<Box<BTreeSet<(WatchId, u64)>>>,
     pub(super) mapping: MappingState,
     pub(super) life: Life,
     /// Names that others would wait for have been told; what this object itself waits for.
@@ -152,16 +153,16 @@ impl Subject {
             reference: object.reference.clone(),
             version: Version::default(),
             created: None,
-            owners: Vec::new(),
+            owners: Box::default(),
             labels: Pairs::default(),
             annotations: Pairs::default(),
             first_seen: now,
             waits_since: now,
             deleted: false,
-            out_of_sight: Vec::new(),
+            out_of_sight: Box::default(),
             inputs: Vec::new(),
             attached: AttachedObjects::default(),
-            omitted: BTreeSet::new(),
+            omitted: None,
             mapping: MappingState::default(),
             life: Life::Unknown,
             waits_for: Box::default(),
@@ -211,7 +212,7 @@ impl Subject {
         }
         self.version = Version::new(&object.resource_version);
         self.created = object.created;
-        self.owners = object.owners;
+        self.owners = object.owners.into();
         self.labels = labels;
         self.annotations = annotations;
         let mut changed = false;
@@ -270,7 +271,9 @@ impl Subject {
     /// A source has told the object's end.
     pub(super) fn lose_sight(&mut self, source: SourceId) {
         if self.is_seen(source) {
-            self.out_of_sight.push(source);
+            let mut sources = std::mem::take(&mut self.out_of_sight).into_vec();
+            sources.push(source);
+            self.out_of_sight = sources.into();
         }
     }
 
@@ -328,15 +331,17 @@ impl Subject {
             }
             return changed && is_wanted;
         }
-        if self.omitted.contains(&(watch, hash(&key.uid))) {
+        let omitted = self.omitted.as_ref();
+        if omitted.is_some_and(|omitted| omitted.contains(&(watch, hash(&key.uid)))) {
             return false;
         }
         moved(&key);
         self.attached.insert(key, object, samples);
         if let Some(last) = self.attached.one_too_many(watch, ATTACHED_LIMIT) {
             moved(&last);
-            if self.omitted.len() < OMITTED_LIMIT * self.inputs.len() {
-                self.omitted.insert((watch, hash(&last.uid)));
+            let omitted = self.omitted.get_or_insert_default();
+            if omitted.len() < OMITTED_LIMIT * self.inputs.len() {
+                omitted.insert((watch, hash(&last.uid)));
             }
         }
         if is_wanted {
@@ -347,8 +352,10 @@ impl Subject {
 
     /// How many attached objects of a watch are not kept.
     pub(super) fn omitted(&self, watch: WatchId) -> u32 {
-        let omitted = self.omitted.range((watch, 0)..=(watch, u64::MAX));
-        u32::try_from(omitted.count()).unwrap_or(u32::MAX)
+        let omitted = self.omitted.as_ref().map_or(0, |omitted| {
+            omitted.range((watch, 0)..=(watch, u64::MAX)).count()
+        });
+        u32::try_from(omitted).unwrap_or(u32::MAX)
     }
 
     /// Forgets what watches read that are not asked any more, and what came along for them or is not as it was; gives the
@@ -360,7 +367,9 @@ impl Subject {
         samples: &Samples,
     ) -> Vec<AttachedKey> {
         self.inputs.retain(|(watch, _)| is_asked(*watch));
-        self.omitted.retain(|(watch, _)| is_asked(*watch));
+        if let Some(omitted) = &mut self.omitted {
+            omitted.retain(|(watch, _)| is_asked(*watch));
+        }
         let mapping = &mut self.mapping;
         let before = (mapping.watch, mapping.changed);
         mapping.watch = mapping.watch.filter(|watch| is_asked(*watch));

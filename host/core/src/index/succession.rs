@@ -119,9 +119,10 @@ impl Index {
             return;
         };
         let revision = subject.mapping.revision;
-        subject
-            .out_of_sight
-            .retain(|source| catalog.is_watched(*source));
+        let out_of_sight = subject.out_of_sight.iter().copied();
+        subject.out_of_sight = out_of_sight
+            .filter(|source| catalog.is_watched(*source))
+            .collect();
         if !subject.is_watched(catalog) {
             if catalog.maps(&subject.reference.kind) {
                 // It may still be selected, which a list will tell.
