@@ -37,7 +37,7 @@ pub(super) const LED_TERM: &str = "led-term";
 const FILE: &str = "journal.redb";
 
 /// Pages that are kept in memory, in bytes. All is written once and read at a start or after an outage.
-const CACHE: usize = 4 << 20;
+const CACHE: usize = 1 << 20;
 
 /// A file that is bigger than what is in it by this factor, and by [`SLACK`], is compacted.
 const WASTE: u64 = 3;
