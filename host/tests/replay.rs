@@ -2,11 +2,14 @@
 // Clippy takes only `#[test]` functions for tests, not what they share.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "../../tests/src/wait.rs"]
+mod wait;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lighthouse_telemetry::embedded::{Resource, Server};
 use lighthouse_telemetry::recording::{Happening, Recording};
@@ -105,11 +108,12 @@ impl Recorder {
 }
 
 async fn until_written(path: &Path, what: &str) {
-    let start = Instant::now();
-    while !fs::read_to_string(path).is_ok_and(|written| written.contains(what)) {
-        assert!(start.elapsed() < PATIENCE, "{what} is not written");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let written = async || {
+        let written = fs::read_to_string(path);
+        Ok(written.is_ok_and(|written| written.contains(what)))
+    };
+    let arrived = wait::until(PATIENCE, written).await;
+    assert!(arrived.is_ok(), "{what} is not written: {arrived:?}");
 }
 
 fn pod(phase: &str) -> Value {
