@@ -12,6 +12,16 @@ use cel::common::types::{
 use cel::common::value::Val;
 use serde_json::Value;
 
+/// Says which operations of CEL a value has.
+macro_rules! operations {
+    ($($method:ident: $operation:path),+ $(,)?) => {$(
+        fn $method(&self) -> Option<&dyn $operation> {
+            Some(self)
+        }
+    )+};
+}
+pub(crate) use operations;
+
 /// A list.
 #[derive(Clone, Debug)]
 pub struct List(Arc<Vec<Box<dyn Val>>>);
@@ -82,27 +92,15 @@ impl Val for List {
         &LIST_TYPE
     }
 
-    fn as_adder(&self) -> Option<&dyn Adder> {
-        Some(self)
-    }
-
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
-    }
-
-    fn as_indexer(&self) -> Option<&dyn Indexer> {
-        Some(self)
+    operations! {
+        as_adder: Adder,
+        as_container: Container,
+        as_indexer: Indexer,
+        as_iterable: Iterable,
+        as_sizer: Sizer,
     }
 
     fn into_indexer(self: Box<Self>) -> Option<Box<dyn Indexer>> {
-        Some(self)
-    }
-
-    fn as_iterable(&self) -> Option<&dyn Iterable> {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
         Some(self)
     }
 
@@ -203,23 +201,14 @@ impl Val for Map {
         &MAP_TYPE
     }
 
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
-    }
-
-    fn as_indexer(&self) -> Option<&dyn Indexer> {
-        Some(self)
+    operations! {
+        as_container: Container,
+        as_indexer: Indexer,
+        as_iterable: Iterable,
+        as_sizer: Sizer,
     }
 
     fn into_indexer(self: Box<Self>) -> Option<Box<dyn Indexer>> {
-        Some(self)
-    }
-
-    fn as_iterable(&self) -> Option<&dyn Iterable> {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
         Some(self)
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::json::owned;
+use crate::json::{operations, owned};
 use cel::common::traits::{Adder, Comparer, Subtractor};
 use cel::common::types::{CelString, DURATION_TYPE, STRING_TYPE, TIMESTAMP_TYPE, Type};
 use cel::common::value::Val;
@@ -95,16 +95,10 @@ impl Val for Moment {
         &TIMESTAMP_TYPE
     }
 
-    fn as_adder(&self) -> Option<&dyn Adder> {
-        Some(self)
-    }
-
-    fn as_comparer(&self) -> Option<&dyn Comparer> {
-        Some(self)
-    }
-
-    fn as_subtractor(&self) -> Option<&dyn Subtractor> {
-        Some(self)
+    operations! {
+        as_adder: Adder,
+        as_comparer: Comparer,
+        as_subtractor: Subtractor,
     }
 
     fn equals(&self, other: &dyn Val) -> bool {
@@ -168,16 +162,10 @@ impl Val for Length {
         &DURATION_TYPE
     }
 
-    fn as_adder(&self) -> Option<&dyn Adder> {
-        Some(self)
-    }
-
-    fn as_comparer(&self) -> Option<&dyn Comparer> {
-        Some(self)
-    }
-
-    fn as_subtractor(&self) -> Option<&dyn Subtractor> {
-        Some(self)
+    operations! {
+        as_adder: Adder,
+        as_comparer: Comparer,
+        as_subtractor: Subtractor,
     }
 
     fn equals(&self, other: &dyn Val) -> bool {
