@@ -151,27 +151,7 @@ impl Mappers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lighthouse_telemetry_core::index::{SubjectId, Ticket};
-    use lighthouse_telemetry_core::mapping::{Subject, WebhookSubject};
-    use lighthouse_telemetry_core::object::WatchId;
-    use lighthouse_telemetry_core::time::Time;
-
-    fn request(mapper: u32) -> MapRequest {
-        MapRequest {
-            ticket: Ticket {
-                subject: SubjectId::Webhook(1),
-                revision: 1,
-                watch: WatchId { mapper, watch: 0 },
-            },
-            subject: Subject::Webhook(WebhookSubject {
-                watch: 0,
-                kind: "push".to_owned(),
-                guid: None,
-                received: Time::EPOCH,
-                json: "{}".into(),
-            }),
-        }
-    }
+    use crate::testing::webhook_request;
 
     #[test]
     fn the_built_in_mappers_load_and_agree_on_a_catalog() {
@@ -185,7 +165,10 @@ mod tests {
 
     #[test]
     fn a_mapper_that_is_not_there_is_a_failure() {
-        let failure = Mappers::builtin().unwrap().map(&request(99)).unwrap_err();
+        let failure = Mappers::builtin()
+            .unwrap()
+            .map(&webhook_request(0, 99))
+            .unwrap_err();
         assert_eq!(failure.message, "there is no mapper 99");
     }
 }

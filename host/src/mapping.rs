@@ -221,33 +221,11 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use lighthouse_telemetry_core::index::{SubjectId, Ticket};
-    use lighthouse_telemetry_core::mapping::{Subject, WebhookSubject};
-    use lighthouse_telemetry_core::object::WatchId;
-    use lighthouse_telemetry_core::time::Time;
+    use lighthouse_telemetry_core::index::SubjectId;
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-
-    fn request(number: u64) -> MapRequest {
-        MapRequest {
-            ticket: Ticket {
-                subject: SubjectId::Webhook(number),
-                revision: 1,
-                watch: WatchId {
-                    mapper: 0,
-                    watch: 0,
-                },
-            },
-            subject: Subject::Webhook(WebhookSubject {
-                watch: 0,
-                kind: "push".to_owned(),
-                guid: None,
-                received: Time::EPOCH,
-                json: "{}".into(),
-            }),
-        }
-    }
+    use crate::testing::webhook_request;
 
     #[tokio::test]
     async fn every_request_is_answered_even_if_the_host_fails() {
@@ -262,7 +240,7 @@ mod tests {
         let generation = Generation::of(Arc::default(), map);
         let mapping = Mapping::start(generation, results, Metrics::default()).expect("threads");
         for number in 1..=4 {
-            mapping.push(request(number));
+            mapping.push(webhook_request(number, 0));
         }
         let mut outcomes = Vec::new();
         for _ in 1..=4 {

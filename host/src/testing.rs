@@ -1,4 +1,4 @@
-//! What the tests of several rooms need: an API server that does what the test says.
+//! What the tests of several rooms need: an API server that does what the test says, and objects and requests.
 
 use std::sync::Arc;
 
@@ -8,7 +8,10 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kube::{Client, Config};
-use lighthouse_telemetry_core::object::{GroupKind, ObjectReference};
+use lighthouse_telemetry_core::index::{MapRequest, SubjectId, Ticket};
+use lighthouse_telemetry_core::mapping::{Subject, WebhookSubject};
+use lighthouse_telemetry_core::object::{GroupKind, ObjectReference, WatchId};
+use lighthouse_telemetry_core::time::Time;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -129,5 +132,23 @@ pub fn pod(name: &str) -> ObjectReference {
         namespace: Some("jx".into()),
         name: name.into(),
         uid: format!("uid-{name}").into(),
+    }
+}
+
+/// The mapping of a webhook, by this mapper's first watch.
+pub fn webhook_request(number: u64, mapper: u32) -> MapRequest {
+    MapRequest {
+        ticket: Ticket {
+            subject: SubjectId::Webhook(number),
+            revision: 1,
+            watch: WatchId { mapper, watch: 0 },
+        },
+        subject: Subject::Webhook(WebhookSubject {
+            watch: 0,
+            kind: "push".to_owned(),
+            guid: None,
+            received: Time::EPOCH,
+            json: "{}".into(),
+        }),
     }
 }

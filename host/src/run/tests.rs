@@ -123,6 +123,25 @@ fn none(mappers: &Mappers, clock: &Clock) -> State {
     State::none(&mappers.catalog, index::Settings::default(), clock.now())
 }
 
+/// A receiver, a clock that stands, and all rooms on the cluster.
+async fn started(now: &str, annotated: &Arc<AtomicBool>) -> (Receiver, Clock, Running) {
+    let (receiver, exporter) = exporter().await;
+    let client = api(cluster(annotated)).await;
+    let clock = Clock::stepped(Time::parse(now).expect("a time"));
+    let mappers = Mappers::builtin().expect("mappers");
+    let running = start(
+        Settings::loopback(TOKEN.into()),
+        client,
+        clock.clone(),
+        mappers.clone(),
+        exporter,
+        none(&mappers, &clock),
+    )
+    .await
+    .expect("all rooms");
+    (receiver, clock, running)
+}
+
 /// Steps the clock on whenever all is quiet, until the rooms are where they should be.
 async fn advance(clock: &Clock, running: &Running, arrived: impl Fn(&Progress) -> bool) {
     let mut progress = running.progress();
@@ -143,21 +162,8 @@ async fn advance(clock: &Clock, running: &Running, arrived: impl Fn(&Progress) -
 
 #[tokio::test]
 async fn a_webhook_and_its_job_become_a_trace() {
-    let (receiver, exporter) = exporter().await;
     let annotated = Arc::new(AtomicBool::new(false));
-    let client = api(cluster(&annotated)).await;
-    let clock = Clock::stepped(Time::parse("2026-01-01T00:00:00Z").expect("a time"));
-    let mappers = Mappers::builtin().expect("mappers");
-    let running = start(
-        Settings::loopback(TOKEN.into()),
-        client,
-        clock.clone(),
-        mappers.clone(),
-        exporter,
-        none(&mappers, &clock),
-    )
-    .await
-    .expect("all rooms");
+    let (receiver, clock, running) = started("2026-01-01T00:00:00Z", &annotated).await;
 
     let webhook = json!({
         "Ref": "refs/heads/main",
@@ -214,21 +220,8 @@ async fn a_webhook_and_its_job_become_a_trace() {
 
 #[tokio::test]
 async fn the_stop_exports_what_has_ended_without_waiting() {
-    let (receiver, exporter) = exporter().await;
     let annotated = Arc::new(AtomicBool::new(true));
-    let client = api(cluster(&annotated)).await;
-    let clock = Clock::stepped(Time::parse("2026-01-01T00:00:10Z").expect("a time"));
-    let mappers = Mappers::builtin().expect("mappers");
-    let running = start(
-        Settings::loopback(TOKEN.into()),
-        client,
-        clock.clone(),
-        mappers.clone(),
-        exporter,
-        none(&mappers, &clock),
-    )
-    .await
-    .expect("all rooms");
+    let (receiver, clock, running) = started("2026-01-01T00:00:10Z", &annotated).await;
     let ended = |progress: &Progress| {
         progress.ready
             && progress.mappings == 0

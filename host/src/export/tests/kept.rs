@@ -29,6 +29,17 @@ async fn open(directory: &Path, max_size: u64) -> (Journal, Vec<journal::Kept>) 
     (Journal::start(settings, Ok(store)).unwrap(), parcels)
 }
 
+/// An exporter to this receiver, with what the journal has kept for it.
+fn sending(
+    receiver: &Receiver,
+    protocol: Protocol,
+    journal: &Journal,
+    kept: Vec<journal::Kept>,
+) -> Handle {
+    let settings = settings(vec![otlp(receiver, protocol)]);
+    start(settings, journal.clone(), kept).unwrap()
+}
+
 /// Keeps spans and gives them to the exporter, as the host does.
 async fn export(handle: &Handle, journal: &Journal, names: &[&str]) {
     for name in names {
@@ -54,12 +65,7 @@ async fn what_nobody_acknowledged_is_sent_after_a_restart_in_the_same_bytes() {
         let receiver = Receiver::start(LOOPBACK).await.unwrap();
         receiver.script(vec![refused(None); 1_000]);
         let (journal, kept) = open(directory.path(), 1 << 30).await;
-        let handle = start(
-            settings(vec![otlp(&receiver, protocol)]),
-            journal.clone(),
-            kept,
-        )
-        .unwrap();
+        let handle = sending(&receiver, protocol, &journal, kept);
         export(&handle, &journal, &["a", "b"]).await;
         let error = handle.flush(Duration::from_millis(50)).await.unwrap_err();
         assert_eq!((error.queued, error.lost), (2, 0), "both are on disk");
@@ -68,12 +74,7 @@ async fn what_nobody_acknowledged_is_sent_after_a_restart_in_the_same_bytes() {
 
         let receiver = Receiver::start(LOOPBACK).await.unwrap();
         let (journal, kept) = open(directory.path(), 1 << 30).await;
-        let handle = start(
-            settings(vec![otlp(&receiver, protocol)]),
-            journal.clone(),
-            kept,
-        )
-        .unwrap();
+        let handle = sending(&receiver, protocol, &journal, kept);
         assert_eq!(handle.counts().queued, 2);
         handle.flush(LONG).await.unwrap();
         let expected: Vec<_> = ["a", "b"]
@@ -120,12 +121,7 @@ async fn an_outage_longer_than_the_disk_drops_the_oldest_and_counts_them() {
     let (journal, kept) = open(directory.path(), 4_000).await;
     let receiver = Receiver::start(LOOPBACK).await.unwrap();
     receiver.script(vec![refused(None); 100_000]);
-    let handle = start(
-        settings(vec![otlp(&receiver, Protocol::Grpc)]),
-        journal.clone(),
-        kept,
-    )
-    .unwrap();
+    let handle = sending(&receiver, Protocol::Grpc, &journal, kept);
     let many: Vec<String> = (0..100).map(|number| format!("span {number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     export(&handle, &journal, &many).await;
@@ -135,12 +131,7 @@ async fn an_outage_longer_than_the_disk_drops_the_oldest_and_counts_them() {
     let receiver = Receiver::start(LOOPBACK).await.unwrap();
     let (journal, kept) = open(directory.path(), 4_000).await;
     let kept_spans = kept.len();
-    let handle = start(
-        settings(vec![otlp(&receiver, Protocol::Grpc)]),
-        journal,
-        kept,
-    )
-    .unwrap();
+    let handle = sending(&receiver, Protocol::Grpc, &journal, kept);
     handle.flush(LONG).await.unwrap();
     let arrived: BTreeSet<String> = names(&receiver.spans()).into_iter().collect();
     let newest = many.iter().rev().take(kept_spans);
