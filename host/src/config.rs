@@ -2,6 +2,7 @@
 //!
 //! Everything is checked before anything is started. Nothing here connects to anything.
 
+mod cluster;
 mod duration;
 mod leader;
 mod state;
@@ -19,6 +20,7 @@ use lighthouse_telemetry_core::index;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
+pub use self::cluster::{ClusterOptions, Namespaces, namespace};
 pub use self::duration::duration;
 pub use self::leader::LeaderOptions;
 pub use self::state::StateOptions;
@@ -71,24 +73,9 @@ pub enum ConfigError {
 /// Options of `serve`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Namespace to watch; may be given several times
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        default_value = "jx",
-        value_delimiter = ',',
-        value_parser = namespace,
-        conflicts_with = "all_namespaces"
-    )]
-    pub namespace: Vec<String>,
-
-    /// Watch all namespaces
-    #[arg(long)]
-    pub all_namespaces: bool,
-
-    /// Kubeconfig file; without it the Pod's service account is used, else $KUBECONFIG or ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    /// What is watched.
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
 
     /// Address to receive webhooks on
     #[arg(long, value_name = "[HOST]:PORT", default_value = ":8080")]
@@ -203,11 +190,7 @@ impl Options {
     pub fn settings(&self) -> Result<run::Settings, ConfigError> {
         Ok(run::Settings {
             watch: watch::Settings::of(
-                if self.all_namespaces {
-                    Namespaces::All
-                } else {
-                    Namespaces::only(self.namespace.iter().cloned())
-                },
+                self.cluster.namespaces(),
                 Some(self.resync_interval).filter(|interval| !interval.is_zero()),
             ),
             webhooks: self.listen_addr.clone(),
@@ -251,28 +234,6 @@ fn key_from_file(path: &Path) -> Result<Secret, ConfigError> {
         return Err(ConfigError::EmptyKeyFile(path.to_owned()));
     }
     Ok(Secret(key))
-}
-
-/// Which namespaces are watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Namespaces {
-    /// All there are and will be.
-    All,
-    /// These, each once.
-    Only(Vec<String>),
-}
-
-impl Namespaces {
-    /// These namespaces, each once.
-    pub fn only(names: impl IntoIterator<Item = String>) -> Self {
-        let mut once = Vec::new();
-        for name in names {
-            if !once.contains(&name) {
-                once.push(name);
-            }
-        }
-        Self::Only(once)
-    }
 }
 
 /// How webhooks are verified.
@@ -387,26 +348,6 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Reads a namespace's name: a DNS label (RFC 1123), as Kubernetes demands.
-///
-/// # Errors
-/// If it is none.
-pub fn namespace(text: &str) -> Result<String, String> {
-    let valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    let label = (1..=63).contains(&text.len())
-        && text.bytes().all(valid)
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    if label {
-        Ok(text.to_owned())
-    } else {
-        Err(
-            "a namespace is 1 to 63 lower-case letters, digits and hyphens; see kubectl get namespaces"
-                .to_owned(),
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -414,9 +355,9 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Command {
+    pub(super) struct Command {
         #[command(flatten)]
-        options: Options,
+        pub(super) options: Options,
     }
 
     fn parse(arguments: &[&str]) -> Result<Options, String> {

@@ -24,7 +24,7 @@ use super::cluster::connect;
 use super::kind::kind;
 use super::say;
 use crate::clock::Clock;
-use crate::config::{LogFormat, Namespaces, duration, namespace};
+use crate::config::{ClusterOptions, LogFormat, duration};
 use crate::kinds::Kinds;
 use crate::logging;
 use crate::mappers::Mappers;
@@ -53,20 +53,9 @@ pub struct Arguments {
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
 
-    /// Namespace to record; may be given several times
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        default_value = "jx",
-        value_delimiter = ',',
-        value_parser = namespace,
-        conflicts_with = "all_namespaces"
-    )]
-    pub namespace: Vec<String>,
-
-    /// Record all namespaces
-    #[arg(long)]
-    pub all_namespaces: bool,
+    /// What is recorded.
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
 
     /// Directory of mappers, as for `serve`: the kinds that they want are recorded too; may be given several times
     #[arg(long, value_name = "DIRECTORY")]
@@ -75,10 +64,6 @@ pub struct Arguments {
     /// Kind to record beside those that mappers want, such as example.com/v1/Build; may be given several times
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub kind: Vec<ObjectSource>,
-
-    /// Kubeconfig file; without it the Pod's service account is used, else $KUBECONFIG or ~/.kube/config
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
 
     /// End after so long; without it, when it is interrupted
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
@@ -97,18 +82,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let directories = arguments.mappers.clone();
     let mappers = spawn_blocking(|| Mappers::strictly(directories)).await??;
     let sources = sources(&mappers, arguments.kind.clone());
-    let client = connect(arguments.kubeconfig.as_deref()).await?;
+    let client = connect(arguments.cluster.kubeconfig.as_deref()).await?;
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&arguments.output);
     let file = file.with_context(|| format!("cannot create {}", arguments.output.display()))?;
-    let namespaces = if arguments.all_namespaces {
-        Namespaces::All
-    } else {
-        Namespaces::only(arguments.namespace.iter().cloned())
-    };
+    let namespaces = arguments.cluster.namespaces();
     let names: Vec<&str> = sources.iter().map(|source| source.kind.as_str()).collect();
     say(&format!(
         "recording {} to {}; webhooks are not in it; Ctrl-C ends it",

@@ -27,7 +27,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         endpoint: arguments.traces_exporter_endpoint.clone(),
     })
     .map_err(|error| ConfigError::Exporter(error.to_string()))?;
-    let client = connect(arguments.kubeconfig.as_deref()).await?;
+    let client = connect(arguments.cluster.kubeconfig.as_deref()).await?;
     tracing::info!(version = VERSION, "lighthouse-telemetry");
     if matches!(settings.verification, Verification::None) {
         tracing::warn!("webhooks are not verified: anybody who can reach the port can send them");

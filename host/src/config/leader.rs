@@ -71,9 +71,10 @@ impl LeaderOptions {
             .or_else(|| own_namespace(Path::new(NAMESPACE_FILE)));
         let watched = || {
             let first = options
+                .cluster
                 .namespace
                 .first()
-                .filter(|_| !options.all_namespaces);
+                .filter(|_| !options.cluster.all_namespaces);
             first.map_or_else(|| DEFAULT_NAMESPACE.to_owned(), String::clone)
         };
         let name = variable("POD_NAME").or_else(host_name);
@@ -144,15 +145,10 @@ fn advertised(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::Parser as _;
 
+    use super::super::tests::Command;
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Command {
-        #[command(flatten)]
-        options: Options,
-    }
 
     fn settings(arguments: &[&str]) -> anyhow::Result<Option<Settings>> {
         let all = [&["serve", "--insecure-webhooks"], arguments].concat();

@@ -69,7 +69,7 @@ fn the_binary_takes_its_options_and_variables() {
 fn options_say_what_the_values_say() {
     let of = |values: Value| options(container(workload(&manifests(&values))));
     let least = of(json!({}));
-    assert_eq!(least.namespace, ["jx"]);
+    assert_eq!(least.cluster.namespace, ["jx"]);
     assert!(!least.leader.leader_election);
     assert_eq!(least.log_level, "info");
     let several = of(json!({
@@ -78,7 +78,7 @@ fn options_say_what_the_values_say() {
         "mappers": {"inline": {"a": "AGFzbQEAAAA="}, "configMaps": ["b"], "volumes": [{"name": "c", "emptyDir": {}}]},
         "state": {"maxSize": "512MiB"},
     }));
-    assert_eq!(several.namespace, ["a", "b"]);
+    assert_eq!(several.cluster.namespace, ["a", "b"]);
     assert_eq!(several.settle.as_secs(), 7);
     assert_eq!(several.patches_per_second, 20);
     assert_eq!(several.cluster_name.as_deref(), Some("prod"));
@@ -93,7 +93,8 @@ fn options_say_what_the_values_say() {
         .collect();
     assert_eq!(mappers, ["/mappers/inline", "/mappers/b", "/mappers/c"]);
     assert_eq!(several.state.state_max_size, 512 << 20);
-    assert!(of(json!({"config": {"allNamespaces": true}})).all_namespaces);
+    let all = of(json!({"config": {"allNamespaces": true}}));
+    assert!(all.cluster.all_namespaces);
 }
 
 #[test]
