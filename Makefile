@@ -53,7 +53,7 @@ chart: ## Lint the Helm chart and package it
 
 .PHONY: soak
 soak: ## A million random schedules of the index; SOAK_SCHEDULES and SOAK_SEED say how many and which
-	$(CARGO) test --locked --workspace --lib index::tests::properties::soak -- --ignored --nocapture
+	SOAK_SCHEDULES=$${SOAK_SCHEDULES:-1000000} $(CARGO) test --locked --workspace --lib index::tests::properties::soak -- --nocapture
 
 # Fuzzing wants instrumentation that a stable compiler has and does not offer. What is found new is kept beside the build;
 # the corpora in fuzz/ are what it starts from, and the tests replay them.
