@@ -19,7 +19,7 @@ done
 assets=$("$here/build.sh")
 
 umask 077
-run=$(mktemp -d "${TMPDIR:-/tmp}/kube-apiserver.XXXXXX")
+run=$(mktemp -d)
 etcd_pid='' apiserver_pid=''
 end() { # a process of ours
   [ -n "$1" ] && kill "$1" 2>/dev/null || return 0

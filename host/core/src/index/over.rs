@@ -1,7 +1,8 @@
 //! Git events that are over: what a late job needs to know of them and no more, since there are as many as a day has
 //! webhooks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use super::Index;
@@ -18,8 +19,9 @@ const MEMORY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 pub(super) struct Over {
     events: HashMap<TraceId, Known>,
-    /// Until when each is remembered.
-    until: BTreeSet<(Time, TraceId)>,
+    /// Until when each is remembered, the first to be forgotten on top. A heap lies in one place: what outlives all around it
+    /// must not keep pages of theirs.
+    until: BinaryHeap<Reverse<(Time, TraceId)>>,
 }
 
 /// What is known of an event that is over.
@@ -63,23 +65,28 @@ impl Index {
         }
         self.over.events.insert(trace, Known { until, received });
         self.changed.over(trace);
-        self.over.until.insert((until, trace));
-        if self.over.until.first() == Some(&(until, trace)) {
+        let entry = Reverse((until, trace));
+        self.over.until.push(entry);
+        if self.over.until.peek() == Some(&entry) {
             self.schedule.add(until, Deadline::ForgetEvents);
         }
     }
 
     /// Events have been over for long enough.
     pub(super) fn forget_events_due(&mut self, now: Time) {
-        while let Some((until, trace)) = self.over.until.first().copied() {
+        while let Some(Reverse((until, trace))) = self.over.until.peek().copied() {
             if until > now {
                 self.schedule.add(until, Deadline::ForgetEvents);
                 break;
             }
-            self.over.until.pop_first();
+            self.over.until.pop();
             self.over.events.remove(&trace);
             self.changed.over(trace);
         }
         shrink(&mut self.over.events);
+        let len = self.over.until.len();
+        if self.over.until.capacity() > 8 * len.max(64) {
+            self.over.until.shrink_to(2 * len);
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::object::{GroupKind, Object};
 
-/// Fewer texts are not worth looking through.
-const FEW: usize = 1024;
+/// Fewer texts are not worth looking through. More would be worth forgetting: each that is left behind keeps a page.
+const FEW: usize = 64;
 
 /// Between key and value; neither labels nor annotation keys hold it.
 const BETWEEN: char = '\0';
