@@ -35,8 +35,9 @@ test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built o
 	$(CARGO) test --locked $(GUESTS) --workspace
 
 .PHONY: new-mapper
-new-mapper: ## Builds, tests and uses what `mapper new` makes
-	$(CARGO) test --locked --workspace --test scaffold -- --include-ignored
+new-mapper: ## Test, build and use what `mapper new` makes, as its README says
+	@$(CARGO) build --locked --workspace --bin lighthouse-telemetry
+	@tests/new-mapper.sh $(TARGET_DIR)/debug/lighthouse-telemetry
 
 .PHONY: javascript
 javascript: ## Build the example mapper in JavaScript (Node.js and npm) and map an object with it
