@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 mod cluster;
+pub mod context;
 pub mod demo;
 mod kind;
 pub mod map;
@@ -52,6 +53,9 @@ pub enum Command {
     /// Replay what was recorded in a cluster, and show the traces that come of it or how they differ from a snapshot
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::Arguments),
+    /// Print the trace context that a step of a pipeline works in, computed from what its Pod knows
+    #[command(after_help = context::EXAMPLES)]
+    Context(Box<context::Arguments>),
     /// Make, check and package mappers, and ask a running plugin about its own
     #[command(visible_alias = "mappers")]
     Mapper(mapper::Arguments),
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::Record(arguments) => Box::pin(record::run(arguments)).await,
             Command::Replay(arguments) => Box::pin(replay::run(arguments)).await,
             Command::Map(arguments) => Box::pin(map::run(arguments)).await,
+            Command::Context(arguments) => context::run(&arguments),
             Command::Mapper(arguments) => Box::pin(mapper::run(arguments)).await,
         }
     });

@@ -3,6 +3,8 @@
 // Clippy takes only `#[test]` functions for tests, not what they share.
 #![allow(clippy::expect_used)]
 
+mod context;
+
 use std::sync::LazyLock;
 
 use lighthouse_telemetry::embedded::Resource;
@@ -24,7 +26,7 @@ fn all() -> Vec<Scenario> {
 
 fn each_against_its_snapshot(play: impl Fn(&Scenario) -> Outcome) {
     let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../snapshots");
+    settings.set_snapshot_path("../../snapshots");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     for scenario in all() {
