@@ -5,6 +5,7 @@
 mod cluster;
 mod duration;
 mod leader;
+mod metrics;
 mod state;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 pub use self::cluster::{ClusterOptions, Namespaces, namespace};
 pub use self::duration::duration;
 pub use self::leader::LeaderOptions;
+pub use self::metrics::MetricOptions;
 pub use self::state::StateOptions;
 use crate::{patch, run, watch};
 
@@ -160,6 +162,10 @@ pub struct Options {
     #[command(flatten)]
     pub state: StateOptions,
 
+    /// By what pipeline runs are told apart.
+    #[command(flatten)]
+    pub metrics: MetricOptions,
+
     /// One leader among several replicas.
     #[command(flatten)]
     pub leader: LeaderOptions,
@@ -197,6 +203,7 @@ impl Options {
             admin: self.admin_addr.clone(),
             verification: self.verification()?,
             patches: patch::Settings::at(self.patches_per_second),
+            pipelines: self.metrics.settings(),
             index: index::Settings {
                 settle: self.settle,
                 orphan_deadline: self.orphan_deadline,

@@ -18,6 +18,7 @@ pub mod mappers;
 pub mod mapping;
 pub mod metrics;
 pub mod patch;
+pub mod pipelines;
 pub mod receiver;
 pub mod recording;
 pub mod run;

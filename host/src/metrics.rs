@@ -1,6 +1,7 @@
 //! Metrics of the host itself, for Prometheus.
 //!
-//! Labels have few values: kinds, mappers and outcomes; never a name, a namespace or an id.
+//! Labels have few values: kinds, mappers and outcomes; never a name, a namespace or an id. Those of pipelines are chosen by whoever
+//! runs it, and limited.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use crate::health::Watches;
 use crate::journal::{Health, Journal};
 use crate::leader::Standing;
 use crate::mappers::Report;
+use crate::pipelines::Pipelines;
 use crate::run::Progress;
 
 /// Content type of the exposition: OpenMetrics.
@@ -111,6 +113,8 @@ pub struct Metrics {
     patches: Family<Outcome, Counter>,
     patches_forbidden: Family<Kind, Gauge>,
     lookups: Family<Outcome, Counter>,
+    /// What runs, told of by its spans.
+    pub pipelines: Pipelines,
 }
 
 impl Default for Metrics {
@@ -125,11 +129,21 @@ impl Default for Metrics {
             patches: Family::default(),
             patches_forbidden: Family::default(),
             lookups: Family::default(),
+            pipelines: Pipelines::default(),
         }
     }
 }
 
 impl Metrics {
+    /// With these of pipeline runs.
+    #[must_use]
+    pub fn of(pipelines: Pipelines) -> Self {
+        Self {
+            pipelines,
+            ..Self::default()
+        }
+    }
+
     /// A webhook was answered.
     pub fn webhook(&self, outcome: &'static str) {
         self.webhooks.get_or_create(&Outcome { outcome }).inc();
@@ -235,7 +249,14 @@ impl Exposition {
     /// All metrics under their names.
     #[must_use]
     pub fn new(metrics: &Metrics, readings: Readings) -> Self {
-        let mut registry = Registry::with_prefix("lighthouse_telemetry");
+        let mut all = Registry::default();
+        metrics.pipelines.register(&mut all);
+        let registry = all.sub_registry_with_prefix("lighthouse_telemetry");
+        registry.register(
+            "metric_overflows",
+            "Observations of pipeline runs that were counted together for want of a series",
+            metrics.pipelines.overflows(),
+        );
         registry.register("webhooks", "Webhooks by outcome", metrics.webhooks.clone());
         registry.register(
             "watch_events",
@@ -273,7 +294,7 @@ impl Exposition {
             metrics.lookups.clone(),
         );
         registry.register_collector(Box::new(readings));
-        Self { registry }
+        Self { registry: all }
     }
 
     /// The metrics as OpenMetrics text.

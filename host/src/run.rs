@@ -35,6 +35,7 @@ use crate::leader::{Permit, Standing};
 use crate::lookup::{self, Lookups};
 use crate::mapping::Mapping;
 use crate::patch::{self, Patches};
+use crate::pipelines;
 use crate::watch::Watching;
 use crate::webhook::Taken;
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub verification: Verification,
     /// How annotations are set.
     pub patches: patch::Settings,
+    /// By what the metrics of pipeline runs tell them apart.
+    pub pipelines: pipelines::Settings,
     /// How long the index waits for what.
     pub index: index::Settings,
 }
@@ -68,6 +71,7 @@ impl Settings {
             admin: ListenAddress::loopback(),
             verification: Verification::Key(key),
             patches: patch::Settings::at(50),
+            pipelines: pipelines::Settings::default(),
             index: index::Settings::default(),
         }
     }
@@ -231,6 +235,7 @@ impl Lead {
                 metrics.clone(),
                 permit,
             ),
+            pipelines: metrics.pipelines.clone(),
             lookups: Lookups::new(lookup, kinds, results, metrics),
             exporter: exporter.clone(),
             journal: state.journal.clone(),

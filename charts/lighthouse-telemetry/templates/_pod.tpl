@@ -121,6 +121,12 @@ spec:
         {{- with $config.clusterName }}
         - --cluster-name={{ . }}
         {{- end }}
+        {{- with $config.metricAttributes }}
+        - --metric-attributes={{ join "," . }}
+        {{- end }}
+        {{- with $config.metricSeries }}
+        - --metric-series={{ int . }}
+        {{- end }}
         - --log-level={{ $config.logLevel }}
         - --log-format={{ $config.logFormat }}
       {{- $variables := list }}

@@ -19,6 +19,7 @@ use crate::health::Watches;
 use crate::journal::Journal;
 use crate::leader::Standing;
 use crate::metrics::{self, Exposition, Metrics};
+use crate::pipelines::Pipelines;
 use crate::webhook::{self, Taken};
 use crate::{export, server};
 
@@ -71,7 +72,7 @@ impl Front {
         let webhook_address = webhook_listener.local_addr()?;
         let admin_address = admin_listener.local_addr()?;
 
-        let metrics = Metrics::default();
+        let metrics = Metrics::of(Pipelines::new(settings.pipelines.clone()));
         let watches = Watches::default();
         let (taken_sender, taken) = mpsc::channel(WEBHOOKS);
         let (told, progress) = watch::channel(Progress::default());

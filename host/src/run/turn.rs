@@ -25,6 +25,7 @@ use crate::journal::{Health, Journal, Row, Written};
 use crate::lookup::Lookups;
 use crate::mapping::Mapping;
 use crate::patch::Patches;
+use crate::pipelines::Pipelines;
 use crate::webhook::Taken;
 
 /// With more mappings in flight nothing new is taken in.
@@ -75,6 +76,8 @@ pub struct Outlets {
     pub patches: Patches,
     /// Owners.
     pub lookups: Lookups,
+    /// Metrics of what runs.
+    pub pipelines: Pipelines,
     /// Spans.
     pub exporter: export::Handle,
     /// What must survive.
@@ -325,7 +328,12 @@ impl Turns {
             Fact::Applied(source, object) | Fact::Deleted(source, object) => {
                 self.saw(*source, object);
             }
-            Fact::Mapped(..) => self.progress.mappings = self.progress.mappings.saturating_sub(1),
+            Fact::Mapped(ticket, result) => {
+                self.progress.mappings = self.progress.mappings.saturating_sub(1);
+                if let Ok(outcome) = result {
+                    self.outlets.pipelines.mapped(&ticket.subject, outcome);
+                }
+            }
             _ => {}
         }
         self.progress.facts += 1;
@@ -353,6 +361,7 @@ impl Turns {
                 }
                 Effect::Annotate(annotate) => self.outlets.patches.push(annotate),
                 Effect::Export(spans) => {
+                    self.outlets.pipelines.exported(&spans);
                     let parcels = self.outlets.exporter.encode(spans);
                     if self.outlets.journal.is_on() {
                         self.outbox.extend(parcels);
@@ -421,6 +430,7 @@ impl Turns {
         .await;
         let effects = self.index.drain(self.clock.now());
         self.carry_out(effects);
+        self.outlets.pipelines.forget_active();
         self.keep_all().await;
         self.tell();
         let Outlets {

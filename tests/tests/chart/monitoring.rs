@@ -9,13 +9,55 @@ use lighthouse_telemetry::leader::Standing;
 use lighthouse_telemetry::mappers::{Mappers, Report};
 use lighthouse_telemetry::metrics::{Exposition, Metrics, Readings};
 use lighthouse_telemetry::run::Progress;
+use lighthouse_telemetry_core::identity::{SpanId, TraceKey};
+use lighthouse_telemetry_core::span::{
+    Attribute, Dropped, Resource, Scope, Span, SpanKind, SpanStatus,
+};
+use lighthouse_telemetry_core::time::Time;
 use lighthouse_telemetry_tests::helm;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{manifests, of_kind};
 
-const PREFIX: &str = "lighthouse_telemetry_";
+/// How names of metrics begin.
+const PREFIXES: [&str; 2] = ["lighthouse_telemetry_", "cicd_pipeline_run_"];
+/// A label that begins so, too.
+const LABEL: &str = "cicd_pipeline_run_state";
+
+/// A pipeline run that failed.
+fn run() -> Span {
+    let attributes = [
+        ("cicd.pipeline.run.id", "uid"),
+        ("cicd.pipeline.name", "release"),
+        ("cicd.pipeline.result", "failure"),
+        ("error.type", "Failed"),
+    ];
+    Span {
+        trace_id: TraceKey::object("uid").trace_id(),
+        span_id: SpanId::of("uid", "", ""),
+        parent: None,
+        name: "release".to_owned(),
+        kind: SpanKind::Server,
+        start: Time::EPOCH,
+        end: Time::EPOCH,
+        status: SpanStatus::Unset,
+        attributes: attributes
+            .map(|(key, value)| Attribute::new(key, value))
+            .into(),
+        events: Vec::new(),
+        links: Vec::new(),
+        dropped: Dropped::default(),
+        resource: Arc::new(Resource {
+            service: "Tekton.PipelineRun".to_owned(),
+            attributes: Vec::new(),
+        }),
+        scope: Arc::new(Scope {
+            name: "tekton".to_owned(),
+            version: "1".to_owned(),
+        }),
+    }
+}
 
 /// Names of all samples that a scrape can have.
 fn samples() -> BTreeSet<String> {
@@ -27,6 +69,7 @@ fn samples() -> BTreeSet<String> {
     metrics.patch("done");
     metrics.patches_forbidden("Pod", 1);
     metrics.lookup("found");
+    metrics.pipelines.exported(&[run()]);
     let mappers = Mappers::builtin().expect("mappers");
     let readings = Readings {
         index: Arc::new(Mutex::default()),
@@ -56,7 +99,8 @@ fn samples() -> BTreeSet<String> {
 fn asked(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     words
-        .filter(|word| word.starts_with(PREFIX))
+        .filter(|word| PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
+        .filter(|word| *word != LABEL)
         .map(str::to_owned)
         .collect()
 }

@@ -73,7 +73,8 @@ fn options_say_what_the_values_say() {
     assert!(!least.leader.leader_election);
     assert_eq!(least.log_level, "info");
     let several = of(json!({
-        "config": {"namespaces": ["a", "b"], "settle": "7s", "patchesPerSecond": 20, "clusterName": "prod"},
+        "config": {"namespaces": ["a", "b"], "settle": "7s", "patchesPerSecond": 20, "clusterName": "prod",
+            "metricAttributes": ["cicd.pipeline.name", "vcs.repository.name"], "metricSeries": 100_000},
         "deployment": {"replicas": 2}, "leaderElection": {"leaseDuration": "20s"},
         "mappers": {"inline": {"a": "AGFzbQEAAAA="}, "configMaps": ["b"], "volumes": [{"name": "c", "emptyDir": {}}]},
         "state": {"maxSize": "512MiB"},
@@ -82,6 +83,12 @@ fn options_say_what_the_values_say() {
     assert_eq!(several.settle.as_secs(), 7);
     assert_eq!(several.patches_per_second, 20);
     assert_eq!(several.cluster_name.as_deref(), Some("prod"));
+    let metrics = several.metrics.settings();
+    assert_eq!(
+        metrics.attributes,
+        ["cicd.pipeline.name", "vcs.repository.name"]
+    );
+    assert_eq!(metrics.series, 100_000);
     assert!(several.leader.leader_election);
     assert_eq!(several.leader.lease_name, "lighthouse-telemetry");
     assert_eq!(several.leader.lease_namespace.as_deref(), Some("jx"));

@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::cluster::{self, ApiServer};
+use lighthouse_telemetry_tests::load::Load;
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::count;
 use lighthouse_telemetry_tests::process::{KEY, Process, command};
+use lighthouse_telemetry_tests::scenario::{ANYWHERE, Scenario};
 use lighthouse_telemetry_tests::webhook::{self, headers};
 use lighthouse_telemetry_tests::{wait, web};
 use serde_json::{Value, json};
@@ -37,7 +39,69 @@ pub const ALL: &[(&str, Test)] = &[
     ("a_bad_command_line_is_said_in_one_line", |ground| {
         Box::pin(bad_command_lines(ground))
     }),
+    ("a_pipeline_run_is_counted_once_over_a_kill", |ground| {
+        Box::pin(counted_once(ground))
+    }),
 ];
+
+/// A run that has ended is counted by the process that exports it, and not by the one that goes on from its state.
+async fn counted_once(ground: &Ground) -> Result<()> {
+    const RUN: &str = "cicd_pipeline_run_duration_seconds_count{cicd_pipeline_name=\"release\",\
+        cicd_pipeline_run_state=\"executing\",cicd_pipeline_result=\"success\"} 1";
+    let receiver = receiver().await?;
+    let mut scenarios = Scenario::all(ANYWHERE)?.into_iter();
+    let scenario = scenarios.find(|scenario| scenario.name == "push");
+    let scenario = scenario.context("no such scenario")?;
+    let mut load = Load::create(ground.new.client(), "counted-once", &scenario).await?;
+    let endpoint = receiver.grpc_endpoint();
+    let arguments = ["--namespace", load.name(), "--settle", "1s"].map(str::to_owned);
+    let state = tempfile::tempdir()?;
+    let kubeconfig = ground.new.kubeconfig();
+    let start = || {
+        Process::start_from(
+            state.path(),
+            &ground.binary,
+            kubeconfig,
+            &endpoint,
+            &arguments,
+        )
+    };
+    let process = start().await?;
+    process.ready().await?;
+    for place in 0..load.steps().len() {
+        load.act(place, Some(process.webhooks())).await?;
+    }
+    let mut text = String::new();
+    let counted = wait::until(PATIENCE, async || {
+        text = web::get(process.admin(), "/metrics").await?;
+        // Acknowledged, and written down as such.
+        Ok(text.contains(RUN) && text.contains("export_spans_waiting 0"))
+    });
+    counted
+        .await
+        .with_context(|| format!("not counted: {text}"))?;
+    ensure!(
+        !text.contains("cicd_pipeline_run_active{"),
+        "still active: {text}"
+    );
+    process.kill()?;
+    let process = start().await?;
+    process.ready().await?;
+    let sent = count(&receiver.spans());
+    let again = web::get(process.admin(), "/metrics").await?;
+    ensure!(
+        again.contains("lighthouse_telemetry_ready 1")
+            && !again.contains("cicd_pipeline_run_duration_seconds_count"),
+        "counted again: {again}"
+    );
+    let ended = process.terminate().await?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+    ensure!(
+        count(&receiver.spans()) == sent,
+        "exported again at its end"
+    );
+    Ok(())
+}
 
 /// Of a state directory that another process has, and of one that cannot be.
 async fn state_directories(ground: &Ground) -> Result<()> {
