@@ -13,86 +13,86 @@ record! {
     }
 
     pub struct ActivitySpec<'a> {
-        pub status: Text<'a> = "status",
-        pub started: Time = "startedTimestamp",
-        pub completed: Time = "completedTimestamp",
-        pub steps: List<Entry<'a>> = "steps",
+        pub base: Text<'a> = "baseSHA",
         pub build: Text<'a> = "build",
-        pub version: Text<'a> = "version",
-        pub context: Text<'a> = "context",
-        pub build_url: Text<'a> = "buildUrl",
         pub build_logs_url: Text<'a> = "buildLogsUrl",
-        pub release_notes_url: Text<'a> = "releaseNotesURL",
-        pub git_url: Text<'a> = "gitUrl",
+        pub build_url: Text<'a> = "buildUrl",
+        pub completed: Time = "completedTimestamp",
+        pub context: Text<'a> = "context",
+        pub git_branch: Text<'a> = "gitBranch",
         pub git_owner: Text<'a> = "gitOwner",
         pub git_repository: Text<'a> = "gitRepository",
-        pub git_branch: Text<'a> = "gitBranch",
+        pub git_url: Text<'a> = "gitUrl",
         pub last_commit: Text<'a> = "lastCommitSHA",
-        pub base: Text<'a> = "baseSHA",
         pub pull_title: Text<'a> = "pullTitle",
+        pub release_notes_url: Text<'a> = "releaseNotesURL",
+        pub started: Time = "startedTimestamp",
+        pub status: Text<'a> = "status",
+        pub steps: List<Entry<'a>> = "steps",
+        pub version: Text<'a> = "version",
     }
 
     /// An entry of `spec.steps`: one of its three members is there, and `kind` says which.
     pub struct Entry<'a> {
         pub kind: Text<'a> = "kind",
-        pub stage: Stage<'a> = "stage",
-        pub promote: Promote<'a> = "promote",
         pub preview: Preview<'a> = "preview",
+        pub promote: Promote<'a> = "promote",
+        pub stage: Stage<'a> = "stage",
     }
 
     /// A step without more to it.
     pub struct Step<'a> {
-        pub name: Text<'a> = "name",
-        pub description: Text<'a> = "description",
-        pub status: Text<'a> = "status",
-        pub started: Time = "startedTimestamp",
         pub completed: Time = "completedTimestamp",
+        pub description: Text<'a> = "description",
+        pub name: Text<'a> = "name",
+        pub started: Time = "startedTimestamp",
+        pub status: Text<'a> = "status",
     }
 
     /// A stage: a task of the pipeline.
     pub struct Stage<'a> {
-        pub name: Text<'a> = "name",
-        pub description: Text<'a> = "description",
-        pub status: Text<'a> = "status",
-        pub started: Time = "startedTimestamp",
         pub completed: Time = "completedTimestamp",
+        pub description: Text<'a> = "description",
+        pub name: Text<'a> = "name",
+        pub started: Time = "startedTimestamp",
+        pub status: Text<'a> = "status",
         pub steps: List<Step<'a>> = "steps",
     }
 
     /// The promotion of a version to an environment.
     pub struct Promote<'a> {
-        pub name: Text<'a> = "name",
-        pub description: Text<'a> = "description",
-        pub status: Text<'a> = "status",
-        pub started: Time = "startedTimestamp",
-        pub completed: Time = "completedTimestamp",
-        pub environment: Text<'a> = "environment",
         pub application_url: Text<'a> = "applicationURL",
+        pub completed: Time = "completedTimestamp",
+        pub description: Text<'a> = "description",
+        pub environment: Text<'a> = "environment",
+        pub name: Text<'a> = "name",
         pub pull_request: PromotePullRequest<'a> = "pullRequest",
+        pub started: Time = "startedTimestamp",
+        pub status: Text<'a> = "status",
         pub update: Step<'a> = "update",
     }
 
     /// The pull request of a promotion, on the repository of the environment.
     pub struct PromotePullRequest<'a> {
-        pub name: Text<'a> = "name",
-        pub description: Text<'a> = "description",
-        pub status: Text<'a> = "status",
-        pub started: Time = "startedTimestamp",
         pub completed: Time = "completedTimestamp",
-        pub url: Text<'a> = "pullRequestURL",
+        pub description: Text<'a> = "description",
         pub merge_commit: Text<'a> = "mergeCommitSHA",
+        pub name: Text<'a> = "name",
+        pub url: Text<'a> = "pullRequestURL",
+        pub started: Time = "startedTimestamp",
+        pub status: Text<'a> = "status",
     }
 
     /// A preview environment of a pull request.
     pub struct Preview<'a> {
-        pub name: Text<'a> = "name",
-        pub description: Text<'a> = "description",
-        pub status: Text<'a> = "status",
-        pub started: Time = "startedTimestamp",
-        pub completed: Time = "completedTimestamp",
-        pub environment: Text<'a> = "environment",
-        pub pull_request_url: Text<'a> = "pullRequestURL",
         pub application_url: Text<'a> = "applicationURL",
+        pub completed: Time = "completedTimestamp",
+        pub description: Text<'a> = "description",
+        pub environment: Text<'a> = "environment",
+        pub name: Text<'a> = "name",
+        pub pull_request_url: Text<'a> = "pullRequestURL",
+        pub started: Time = "startedTimestamp",
+        pub status: Text<'a> = "status",
     }
 }
 

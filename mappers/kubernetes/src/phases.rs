@@ -267,7 +267,10 @@ fn name_and_tag(image: &str) -> (&str, Option<&str>) {
 
 /// `containerd://…` without the runtime.
 fn without_scheme(id: &str) -> &str {
-    id.split_once("://").map_or(id, |(_, id)| id)
+    let rest = id
+        .split_once(':')
+        .and_then(|(_, rest)| rest.strip_prefix("//"));
+    rest.unwrap_or(id)
 }
 
 #[cfg(test)]

@@ -20,21 +20,35 @@ impl Pulled {
     /// Reads `Successfully pulled image "X" in 796ms (1.594s including waiting). Image size: N bytes.` and
     /// `Container image "X" already present on machine`.
     pub fn read(message: &str) -> Self {
-        if message.contains("already present on machine") {
-            return Self {
-                cached: true,
-                ..Self::default()
+        // All marks in one pass: to look for one after the other takes as long as to read the Event.
+        let (mut pulling, mut whole, mut size) = (None, None, None);
+        for (place, byte) in message.bytes().enumerate() {
+            if !matches!(byte, b'"' | b' ' | b'I' | b'a') {
+                continue;
+            }
+            let Some(rest) = message.get(place..) else {
+                continue;
             };
+            if rest.starts_with("already present on machine") {
+                return Self {
+                    cached: true,
+                    ..Self::default()
+                };
+            }
+            // The name of an image holds no space.
+            if let Some(after) = rest.strip_prefix("\" in ") {
+                pulling.get_or_insert(after);
+            } else if let Some(after) = rest.strip_prefix(" (") {
+                whole = Some(after);
+            } else if let Some(after) = rest.strip_prefix("Image size: ") {
+                size = Some(after);
+            }
         }
-        let after = |mark: &str| message.rsplit_once(mark).map(|(_, after)| after);
-        // The name of an image holds no space.
-        let pulling = message
-            .split_once("\" in ")
-            .and_then(|(_, after)| duration(after));
+        let pulling = pulling.and_then(duration);
         Self {
             pulling,
-            whole: after(" (").and_then(duration).or(pulling),
-            size: after("Image size: ").and_then(|text| word(text).parse().ok()),
+            whole: whole.and_then(duration).or(pulling),
+            size: size.and_then(|text| word(text).parse().ok()),
             cached: false,
         }
     }

@@ -14,14 +14,14 @@ record! {
     }
 
     pub struct Metadata<'a> {
-        pub name: Text<'a> = "name",
-        pub namespace: Text<'a> = "namespace",
-        pub uid: Text<'a> = "uid",
         pub created: Time = "creationTimestamp",
+        pub grace_seconds: Integer = "deletionGracePeriodSeconds",
         /// When it was asked to be deleted, and the seconds of grace after that.
         pub deleted: Time = "deletionTimestamp",
-        pub grace_seconds: Integer = "deletionGracePeriodSeconds",
+        pub name: Text<'a> = "name",
+        pub namespace: Text<'a> = "namespace",
         pub owners: List<Owner> = "ownerReferences",
+        pub uid: Text<'a> = "uid",
     }
 
     pub struct Owner {
@@ -29,52 +29,52 @@ record! {
     }
 
     pub struct Spec<'a> {
+        pub containers: List<ContainerSpec<'a>> = "containers",
+        pub init_containers: List<ContainerSpec<'a>> = "initContainers",
         pub node: Text<'a> = "nodeName",
         /// `Always` unless said otherwise.
         pub restart_policy: Text<'a> = "restartPolicy",
-        pub containers: List<ContainerSpec<'a>> = "containers",
-        pub init_containers: List<ContainerSpec<'a>> = "initContainers",
     }
 
     pub struct ContainerSpec<'a> {
-        pub name: Text<'a> = "name",
         pub image: Text<'a> = "image",
+        pub name: Text<'a> = "name",
         /// `Always` makes a sidecar of an init container.
         pub restart_policy: Text<'a> = "restartPolicy",
     }
 
     pub struct Status<'a> {
+        pub conditions: List<Condition<'a>> = "conditions",
+        pub containers: List<ContainerStatus<'a>> = "containerStatuses",
+        pub init_containers: List<ContainerStatus<'a>> = "initContainerStatuses",
+        pub message: Text<'a> = "message",
         /// Pending, Running, Succeeded, Failed or Unknown.
         pub phase: Text<'a> = "phase",
         /// Why the Pod as a whole failed, such as `Evicted`.
         pub reason: Text<'a> = "reason",
-        pub message: Text<'a> = "message",
         /// When the kubelet took the Pod over.
         pub started: Time = "startTime",
-        pub conditions: List<Condition<'a>> = "conditions",
-        pub containers: List<ContainerStatus<'a>> = "containerStatuses",
-        pub init_containers: List<ContainerStatus<'a>> = "initContainerStatuses",
     }
 
     pub struct ContainerStatus<'a> {
-        pub name: Text<'a> = "name",
         /// `containerd://…`: of the newest instance.
         pub id: Text<'a> = "containerID",
-        pub restarts: Integer = "restartCount",
-        pub state: State<'a> = "state",
         /// How the instance before ended.
         pub last: State<'a> = "lastState",
+        pub name: Text<'a> = "name",
+        pub restarts: Integer = "restartCount",
+        pub state: State<'a> = "state",
     }
 
     pub struct State<'a> {
-        pub waiting: Waiting<'a> = "waiting",
         pub running: Running = "running",
         pub terminated: Terminated<'a> = "terminated",
+        pub waiting: Waiting<'a> = "waiting",
     }
 
     pub struct Waiting<'a> {
-        pub reason: Text<'a> = "reason",
         pub message: Text<'a> = "message",
+        pub reason: Text<'a> = "reason",
     }
 
     pub struct Running {
@@ -82,13 +82,13 @@ record! {
     }
 
     pub struct Terminated<'a> {
+        pub id: Text<'a> = "containerID",
         pub exit_code: Integer = "exitCode",
-        pub signal: Integer = "signal",
+        pub finished: Time = "finishedAt",
         /// `Completed`, `Error`, `OOMKilled`, `StartError`, `ContainerStatusUnknown`, …
         pub reason: Text<'a> = "reason",
+        pub signal: Integer = "signal",
         pub started: Time = "startedAt",
-        pub finished: Time = "finishedAt",
-        pub id: Text<'a> = "containerID",
     }
 }
 

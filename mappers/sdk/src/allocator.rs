@@ -37,10 +37,13 @@ impl Bump {
     }
 
     /// Makes the memory reach up to this address.
+    #[inline]
     fn reach(&self, address: usize) -> bool {
-        if address <= self.end.get() {
-            return true;
-        }
+        address <= self.end.get() || self.grow(address)
+    }
+
+    #[cold]
+    fn grow(&self, address: usize) -> bool {
         let pages = (address - self.end.get()).div_ceil(PAGE);
         if memory_grow(0, pages) == usize::MAX {
             return false;
@@ -49,6 +52,7 @@ impl Bump {
         true
     }
 
+    #[inline]
     fn take(&self, size: usize, align: usize) -> *mut u8 {
         if self.end.get() == 0 {
             self.next.set((&raw const __heap_base) as usize);
@@ -70,10 +74,12 @@ impl Bump {
 // SAFETY: each piece lies between the end of the linker's data and the end of memory and overlaps no other, as
 // `next` moves back only over the newest one, and only when that is given back or resized.
 unsafe impl GlobalAlloc for Bump {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.take(layout.size(), layout.align())
     }
 
+    #[inline]
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         if pointer as usize + layout.size() == self.next.get() {
             self.next.set(pointer as usize);

@@ -29,40 +29,40 @@ pub const FIELDS: [&str; 15] = [
 record! {
     /// An Event.
     pub struct Event<'a> {
-        /// Who the Event is; its name holds its time.
-        pub metadata: EventMetadata<'a> = "metadata",
+        /// How often, in Events of the older kind.
+        pub count: Integer = "count",
+        /// When it happened first, to the microsecond; only in Events of the newer kind.
+        pub time: Time = "eventTime",
+        /// When it happened first, to the second.
+        pub first: Time = "firstTimestamp",
         /// What it is about.
         pub involved: Involved<'a> = "involvedObject",
-        /// What happened, in CamelCase.
-        pub reason: Text<'a> = "reason",
+        /// When it happened last, to the second.
+        pub last: Time = "lastTimestamp",
         /// What happened, for people. Differs between versions of Kubernetes.
         pub message: Text<'a> = "message",
-        /// Who says so, in Events of the older kind.
-        pub source: EventSource<'a> = "source",
+        /// Who the Event is; its name holds its time.
+        pub metadata: EventMetadata<'a> = "metadata",
+        /// What happened, in CamelCase.
+        pub reason: Text<'a> = "reason",
         /// Who says so, in Events of the newer kind.
         pub reporting_component: Text<'a> = "reportingComponent",
         /// Which instance says so.
         pub reporting_instance: Text<'a> = "reportingInstance",
-        /// When it happened first, to the second.
-        pub first: Time = "firstTimestamp",
-        /// When it happened last, to the second.
-        pub last: Time = "lastTimestamp",
-        /// When it happened first, to the microsecond; only in Events of the newer kind.
-        pub time: Time = "eventTime",
         /// How often, in Events of the newer kind.
         pub series: Series = "series",
-        /// How often, in Events of the older kind.
-        pub count: Integer = "count",
+        /// Who says so, in Events of the older kind.
+        pub source: EventSource<'a> = "source",
         /// `Normal` or `Warning`.
         pub kind: Text<'a> = "type",
     }
 
     /// The part of an Event's metadata that tells something.
     pub struct EventMetadata<'a> {
-        /// `<object>.<nanoseconds since the epoch, hexadecimal>`; some write a UUID.
-        pub name: Text<'a> = "name",
         /// When the API server took it in.
         pub created: Time = "creationTimestamp",
+        /// `<object>.<nanoseconds since the epoch, hexadecimal>`; some write a UUID.
+        pub name: Text<'a> = "name",
     }
 
     /// What an Event is about.

@@ -7,52 +7,52 @@ use crate::record;
 record! {
     /// `metadata` of an object.
     pub struct Metadata<'a> {
-        /// Its name.
-        pub name: Text<'a> = "name",
-        /// The prefix from which the API server made its name; empty if it was given a whole name.
-        pub generate_name: Text<'a> = "generateName",
-        /// Its namespace; empty for a cluster-wide object.
-        pub namespace: Text<'a> = "namespace",
-        /// Its uid.
-        pub uid: Text<'a> = "uid",
+        /// Its annotations, as far as the mapper reads them.
+        pub annotations: Map<'a, Text<'a>> = "annotations",
         /// When it was created.
         pub created: Time = "creationTimestamp",
         /// When it will be gone, at the latest: somebody has asked to delete it.
         pub deleted: Time = "deletionTimestamp",
+        /// The prefix from which the API server made its name; empty if it was given a whole name.
+        pub generate_name: Text<'a> = "generateName",
         /// Its labels, as far as the mapper reads them.
         pub labels: Map<'a, Text<'a>> = "labels",
-        /// Its annotations, as far as the mapper reads them.
-        pub annotations: Map<'a, Text<'a>> = "annotations",
+        /// Its name.
+        pub name: Text<'a> = "name",
+        /// Its namespace; empty for a cluster-wide object.
+        pub namespace: Text<'a> = "namespace",
         /// Its owners, as far as the mapper reads them.
         pub owners: List<OwnerReference<'a>> = "ownerReferences",
+        /// Its uid.
+        pub uid: Text<'a> = "uid",
     }
 
     /// An owner reference.
     pub struct OwnerReference<'a> {
         /// Group and version.
         pub api_version: Text<'a> = "apiVersion",
+        /// Whether it is the managing controller.
+        pub controller: Boolean = "controller",
         /// Kind.
         pub kind: Text<'a> = "kind",
         /// Name.
         pub name: Text<'a> = "name",
         /// Uid.
         pub uid: Text<'a> = "uid",
-        /// Whether it is the managing controller.
-        pub controller: Boolean = "controller",
     }
 
     /// A condition in `status.conditions`.
     pub struct Condition<'a> {
-        /// What it is about.
-        pub kind: Text<'a> = "type",
-        /// `True`, `False` or `Unknown`.
-        pub status: Text<'a> = "status",
-        /// Why, in CamelCase.
-        pub reason: Text<'a> = "reason",
-        /// Why, for people.
-        pub message: Text<'a> = "message",
         /// When the status changed last.
         pub changed: Time = "lastTransitionTime",
+        /// Why, for people.
+        pub message: Text<'a> = "message",
+        /// Why, in CamelCase.
+        pub reason: Text<'a> = "reason",
+        /// `True`, `False` or `Unknown`.
+        pub status: Text<'a> = "status",
+        /// What it is about.
+        pub kind: Text<'a> = "type",
     }
 }
 

@@ -27,22 +27,21 @@ impl Timestamp {
     /// time before 1970: the zero time of Go (`0001-01-01T00:00:00Z`) means that there is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let (date, rest) = bytes.split_at_checked(10)?;
-        let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else {
+        let (month, rest) = text.as_bytes().split_first_chunk::<8>()?;
+        let (&[d1, d2, b'T' | b't' | b' '], rest) = rest.split_first_chunk::<3>()? else {
             return None;
         };
-        let (clock, rest) = rest.split_at_checked(9)?;
-        let &[b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = clock else {
-            return None;
-        };
-        let year = number(&[y1, y2, y3, y4])?;
-        let month = in_range(number(&[m1, m2])?, 1, 12)?;
+        let (clock, rest) = rest.split_first_chunk::<8>()?;
+        let [y1, y2, y3, y4, _, m1, m2, _] = digits(month, b"0000-00-")?;
+        let [h1, h2, _, n1, n2, _, s1, s2] = digits(clock, b"00:00:00")?;
+        let pair = |tens: u8, ones: u8| i32::from(tens) * 10 + i32::from(ones);
+        let year = pair(y1, y2) * 100 + pair(y3, y4);
+        let month = in_range(pair(m1, m2), 1, 12)?;
         let day = in_range(number(&[d1, d2])?, 1, days_in_month(year, month))?;
-        let hour = in_range(number(&[h1, h2])?, 0, 23)?;
-        let minute = in_range(number(&[n1, n2])?, 0, 59)?;
+        let hour = in_range(pair(h1, h2), 0, 23)?;
+        let minute = in_range(pair(n1, n2), 0, 59)?;
         // A leap second counts as the second before it, as in Unix time.
-        let second = in_range(number(&[s1, s2])?, 0, 60)?.min(59);
+        let second = in_range(pair(s1, s2), 0, 60)?.min(59);
         let (fraction, precision, zone) = fraction(rest)?;
         let of_day = hour * 3_600 + minute * 60 + second - offset(zone)?;
         let seconds = i64::from(days_since_epoch(year, month, day)?) * 86_400 + i64::from(of_day);
@@ -180,6 +179,17 @@ fn number(digits: &[u8]) -> Option<i32> {
     })
 }
 
+/// What the digits of eight bytes are that have this form, in which each is a zero. All are looked at together.
+fn digits(text: &[u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let read = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*form);
+    let free = form.map(|byte| if byte == b'0' { 0x0f } else { 0 });
+    if read & !u64::from_le_bytes(free) != 0 || (read + 6 * ONES) & (0xf0 * ONES) != 0 {
+        return None;
+    }
+    Some(read.to_le_bytes())
+}
+
 fn in_range(number: i32, least: i32, most: i32) -> Option<i32> {
     (least..=most).contains(&number).then_some(number)
 }
@@ -309,6 +319,9 @@ mod tests {
             "2026-02-29T00:00:00Z",
             "2026-13-01T00:00:00Z",
             "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:0:Z",
+            "2026-01-01T00-00:00Z",
+            "20/6-01-01T00:00:00Z",
             "2026-01-01T00:00:00",
             "2026-01-01T00:00:00.Z",
             "2026-01-01T00:00:00+0100",

@@ -43,6 +43,31 @@ fn reads_what_is_there() {
 }
 
 #[test]
+fn members_are_read_in_any_order() {
+    let mut members = [
+        r#""boolean":true"#,
+        r#""inner":{"time":"2026-01-01T00:00:00Z","text":"a"}"#,
+        r#""labels":{"number":"b"}"#,
+        r#""list":[{"text":"c"}]"#,
+        r#""number":3"#,
+        r#""numbers":[{"number":4}]"#,
+    ];
+    let read = |members: &[&str]| {
+        let text = format!("{{{}}}", members.join(","));
+        format!("{:?}", parse::<Outer>(&text).unwrap())
+    };
+    let first = read(&members);
+    assert!(first.contains("Integer(Some(3))"), "{first}");
+    for _ in 0..members.len() {
+        members.rotate_left(1);
+        assert_eq!(read(&members), first);
+        members.reverse();
+        assert_eq!(read(&members), first);
+        members.reverse();
+    }
+}
+
+#[test]
 fn what_is_missing_or_null_is_not_odd() {
     assert_eq!(odd(&json!({})), [] as [&str; 0]);
     let null = json!({"number": null, "inner": null, "list": null, "labels": {"a": null}});
