@@ -42,7 +42,7 @@ sources=/etc/apt/sources.list.d/debian.sources
 [ -r "$sources" ] ||
   fail "this is no Debian with $sources: set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd (setup-envtest makes one)"
 
-work=$(mktemp -d "$cache/build.XXXXXX")
+work=$(mktemp -d --tmpdir="$cache")
 # Go writes its module and build folders read-only.
 trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
 log=$cache/build.log
