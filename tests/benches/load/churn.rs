@@ -119,7 +119,12 @@ pub async fn measure(binary: &Path) -> Result<Vec<Row>> {
         "{spans} spans of {end} pipelines"
     );
     println!("  {} spans a pipeline", spans / end);
-    rows.push(row("memory when all is over, by idle", left / idle, 1.2, ""));
+    rows.push(row(
+        "memory when all is over, by idle",
+        left / idle,
+        1.2,
+        "",
+    ));
     Ok(rows)
 }
 
