@@ -31,6 +31,8 @@ pub struct Trouble {
 pub struct Values<'a> {
     context: Context<'a>,
     about: Arc<About>,
+    /// Names without a value.
+    empty: Vec<String>,
 }
 
 /// What every object tells.
@@ -105,6 +107,7 @@ pub fn root(
     Ok(Values {
         context,
         about: Arc::new(about),
+        empty: Vec::new(),
     })
 }
 
@@ -150,12 +153,16 @@ impl Values<'_> {
         Values {
             context: self.context.new_inner_scope(),
             about: Arc::clone(&self.about),
+            empty: self.empty.clone(),
         }
     }
 
     /// Gives a name a meaning.
     pub fn know(&mut self, name: &str, value: Option<Box<dyn Val>>) {
-        let value = value.unwrap_or_else(|| Box::new(CelNull));
+        let value = value.unwrap_or_else(|| {
+            self.empty.push(name.to_owned());
+            Box::new(CelNull)
+        });
         self.context.add_variable_as_val(name, value);
     }
 
@@ -175,11 +182,12 @@ impl Values<'_> {
         self.about.deletion
     }
 
-    /// A value. What reads a field that is not there has none.
+    /// A value. What reads a field that is not there has none, nor has what does not go without a name that has none.
     pub fn value(&self, expression: &Expression) -> Evaluated<Option<Box<dyn Val>>> {
         match Value::resolve_val(expression.tree(), &self.context) {
             Ok(value) => Ok(present(value.into_owned())),
             Err(ExecutionError::NoSuchKey(_) | ExecutionError::IndexOutOfBounds(_)) => Ok(None),
+            Err(_) if self.empty.iter().any(|name| expression.names(name)) => Ok(None),
             Err(error) => Err(expression.trouble(explain(&error))),
         }
     }

@@ -74,6 +74,11 @@ impl Expression {
         self.within.place(self.before)
     }
 
+    /// Whether a name stands in it.
+    pub fn names(&self, name: &str) -> bool {
+        self.tree.references().has_variable(name)
+    }
+
     /// That something is wrong with a name in it.
     pub fn wrong_at(&self, name: &str, message: String) -> Wrong {
         let is_part = |it: char| it.is_ascii_alphanumeric() || it == '_';

@@ -105,6 +105,23 @@ fn what_is_missing_gives_null_and_what_has_another_type_is_said() {
 }
 
 #[test]
+fn what_does_not_go_without_a_name_that_has_no_value_has_none() {
+    let rules = "let:\n  failed: object.status.conditions.filter(c, c.type == 'Failed')[0]\n  late: failed.at > 'b'\n\
+        error: {when: failed.status == 'True', type: failed.reason}\nend: \"failed == null ? object.status.at : failed.at\"\n\
+        attributes: {words: failed + 'x', late: '!late', wrong: object.status.at + 1}\n";
+    let fine = json!({"at": "2026-01-01T00:00:05Z"});
+    let fine = tree(rules, fine);
+    assert!(!fine.main.has_failed());
+    assert_eq!(fine.main.end, at("2026-01-01T00:00:05Z"));
+    let odd: Vec<_> = fine.diagnostics.iter().map(|it| &*it.pointer).collect();
+    assert_eq!(odd, ["line 12, column 57"]);
+    let failed = json!({"at": "c", "conditions": [{"type": "Failed", "status": "True", "reason": "Broken", "at": "2026-01-01T00:00:07Z"}]});
+    let failed = tree(rules, failed);
+    assert!(failed.main.has_failed());
+    assert_eq!(failed.main.end, at("2026-01-01T00:00:07Z"));
+}
+
+#[test]
 fn spans_and_events_for_each() {
     let rules = "spans:\n- forEach: object.status.steps\n  as: step\n  key: ${step.name}\n  name: step ${step.name}\n  when: step.name != 'skipped'\n  \
         start: step.started\n  end: step.finished\n  spans:\n  - forEach: step.parts\n    key: ${step.name}/${key}\n    name: part\n    start: item\n\
