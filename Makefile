@@ -39,11 +39,16 @@ new-mapper: ## Test, build and use what `mapper new` makes, as its README says
 	@$(CARGO) build --locked --workspace --bin lighthouse-telemetry
 	@tests/new-mapper.sh $(TARGET_DIR)/debug/lighthouse-telemetry
 
-.PHONY: javascript
-javascript: ## Build the example mapper in JavaScript (Node.js and npm) and map an object with it
-	cd mappers/examples/shipwright-buildrun && npm install --no-package-lock --no-audit --no-fund && npm run build
+.PHONY: guide
+guide: ## Follow docs/mappers.md: make a mapper in Rust as it says, and build its example
 	$(CARGO) build --locked --workspace --bin lighthouse-telemetry
-	$(TARGET_DIR)/debug/lighthouse-telemetry mapper check mappers/examples/shipwright-buildrun/shipwright.wasm
+	tests/guide.sh rust $(TARGET_DIR)/debug/lighthouse-telemetry
+
+.PHONY: javascript
+javascript: ## Follow docs/mappers.md: make a mapper in JavaScript (Node.js and npm), then build and try the example
+	$(CARGO) build --locked --workspace --bin lighthouse-telemetry
+	tests/guide.sh javascript $(TARGET_DIR)/debug/lighthouse-telemetry
+	cd mappers/examples/shipwright-buildrun && npm install --no-package-lock --no-audit --no-fund && npm test && npm run build
 	$(TARGET_DIR)/debug/lighthouse-telemetry map --mappers mappers/examples/shipwright-buildrun mappers/examples/shipwright-buildrun/objects.yaml
 
 .PHONY: chart

@@ -1,7 +1,8 @@
 // Example: spans of the BuildRuns of Shipwright (`shipwright.io`), in JavaScript.
 //
-// The texts that come are JSON, and what is returned are the records and variants of the contract (wit/mapper.wit): names
-// in lower camel case, a variant as {tag, val}, an option as a value or undefined, a u64 as a BigInt.
+// The texts that come are JSON, and what is returned are the records and variants of the contract (wit/mapper.wit).
+
+import { about, span, text, timestamp } from './spans.js';
 
 const FIELDS = [
   '/spec/build/name',
@@ -10,30 +11,6 @@ const FIELDS = [
   '/status/conditions',
   '/status/failureDetails',
 ];
-
-/** A time of the contract from RFC 3339, as the API server writes it: to the second. */
-function timestamp(text) {
-  const milliseconds = Date.parse(text);
-  if (Number.isNaN(milliseconds)) return undefined;
-  return { nanoseconds: BigInt(milliseconds) * 1_000_000n, precision: 'second' };
-}
-
-const text = (key, value) =>
-  value === undefined || value === '' ? [] : [{ key, value: { tag: 'text', val: String(value) } }];
-
-function span(key, name, start, end) {
-  return {
-    key,
-    name,
-    kind: 'internal',
-    start,
-    end,
-    status: { tag: 'unset' },
-    attributes: [],
-    events: [],
-    links: [],
-  };
-}
 
 export const mapper = {
   configure() {
@@ -69,13 +46,7 @@ export const mapper = {
     const end = timestamp(status.completionTime);
 
     const main = span('', 'build', created, end);
-    main.attributes = [
-      ...text('k8s.object.kind', 'BuildRun'),
-      ...text('k8s.object.name', run.metadata.name),
-      ...text('k8s.object.uid', run.metadata.uid),
-      ...text('k8s.namespace.name', run.metadata.namespace),
-      ...text('shipwright.build.name', run.spec?.build?.name),
-    ];
+    main.attributes = [...about('BuildRun', run.metadata), ...text('shipwright.build.name', run.spec?.build?.name)];
     const succeeded = (status.conditions ?? []).find((condition) => condition?.type === 'Succeeded');
     if (succeeded?.status === 'False') {
       main.status = { tag: 'error', val: status.failureDetails?.message ?? succeeded.message ?? '' };
