@@ -342,7 +342,7 @@ impl Writer {
     }
 
     fn fail(&mut self, error: &StoreError) {
-        self.store = None;
+        store::give_up(self.store.take());
         self.tried = Instant::now();
         self.counts.send_modify(|counts| counts.failures += 1);
         let why = error.to_string();

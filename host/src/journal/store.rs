@@ -489,6 +489,17 @@ impl Store {
     }
 }
 
+/// Closes a store that has failed. That reads and writes its file once more, and may fail in turn.
+pub fn give_up(store: Option<Store>) {
+    let closed = contained(|| {
+        drop(store);
+        Ok(())
+    });
+    if closed.is_err() {
+        tracing::debug!("the journal that has failed could not be closed properly either");
+    }
+}
+
 fn contained<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     // What has panicked is closed, and not used again.
     catch_unwind(AssertUnwindSafe(work))

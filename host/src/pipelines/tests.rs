@@ -95,7 +95,7 @@ fn samples(pipelines: &Pipelines) -> Vec<String> {
     let lines = text.lines();
     let mut samples: Vec<String> = lines
         .filter(|line| !line.starts_with('#') && !line.contains("_bucket{"))
-        .map(|line| line.replace("cicd_pipeline_run_", ""))
+        .map(|line| line.replacen("cicd_pipeline_run_", "", 1))
         .collect();
     samples.sort();
     samples
