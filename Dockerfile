@@ -1,4 +1,5 @@
 # docker build --build-arg REVISION=$(git rev-parse --short HEAD) -t lighthouse-telemetry:0.1.0 .
+# What is in it: make sbom. The files go beside the image, as attestations, not into it.
 
 FROM rust:1.95-bookworm AS build
 # The mappers are WebAssembly.

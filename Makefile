@@ -12,6 +12,7 @@ TARGET_DIR = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 GUESTS = --manifest-path mappers/Cargo.toml --target-dir $(TARGET_DIR)/mappers-native
 DENY_VERSION = 0.20.2
 FUZZ_VERSION = 0.13.2
+CYCLONEDX_VERSION = 0.5.9
 FUZZ_SECONDS ?= 600
 
 .PHONY: help
@@ -56,6 +57,23 @@ chart: ## Lint the Helm chart and package it
 	@helm=$$(tests/helm.sh); \
 	$$helm lint --strict --quiet --set exporter.endpoint=http://localhost:4317 charts/lighthouse-telemetry; \
 	$$helm package --destination $(TARGET_DIR)/charts charts/lighthouse-telemetry
+
+# The tool writes a file beside the manifest of each member of a workspace.
+SBOM = $(TARGET_DIR)/tools/cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+.PHONY: sbom
+sbom: $(SBOM) ## What is built into the binary and into the mappers, as CycloneDX, in target/sbom
+	mkdir -p $(TARGET_DIR)/sbom
+	$(SBOM) cyclonedx --format json --override-filename sbom.cdx --manifest-path host/Cargo.toml
+	mv host/sbom.cdx.json $(TARGET_DIR)/sbom/lighthouse-telemetry.cdx.json
+	rm host/*/sbom.cdx.json tests/sbom.cdx.json
+	$(SBOM) cyclonedx --format json --override-filename sbom.cdx --manifest-path mappers/Cargo.toml --target wasm32-unknown-unknown
+	for mapper in lighthouse tekton kubernetes jenkins-x declarative; do \
+	  mv mappers/$$mapper/sbom.cdx.json $(TARGET_DIR)/sbom/mapper-$$mapper.cdx.json; \
+	done
+	rm mappers/*/sbom.cdx.json mappers/examples/*/sbom.cdx.json
+
+$(SBOM):
+	$(CARGO) install cargo-cyclonedx --locked --version $(CYCLONEDX_VERSION) --root $(TARGET_DIR)/tools/cyclonedx-$(CYCLONEDX_VERSION)
 
 .PHONY: soak
 soak: ## A million random schedules of the index; SOAK_SCHEDULES and SOAK_SEED say how many and which
