@@ -15,13 +15,12 @@ use crate::metrics::{CONTENT_TYPE, Exposition, Metrics};
 
 /// `/metrics`, `/healthz`, `/readyz` and `/api/mappers`.
 pub fn router(
-    exposition: Exposition,
+    exposition: Arc<Exposition>,
     counted: &Metrics,
     watches: Watches,
     standing: Standing,
     mappers: Report,
 ) -> Router {
-    let exposition = Arc::new(exposition);
     let counted = counted.clone();
     let watched = watches.clone();
     let mappers = move || std::future::ready(Json(mappers.to_json(&counted, &watched)));

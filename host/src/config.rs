@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 
 pub use self::cluster::{ClusterOptions, Namespaces, namespace};
 pub use self::duration::duration;
-pub use self::leader::LeaderOptions;
+pub use self::leader::{LeaderOptions, replica_name};
 pub use self::metrics::MetricOptions;
 pub use self::state::StateOptions;
 use crate::{patch, run, watch};
@@ -83,7 +83,7 @@ pub struct Options {
     #[arg(long, value_name = "[HOST]:PORT", default_value = ":8080")]
     pub listen_addr: ListenAddress,
 
-    /// Address to serve metrics and health on
+    /// Address to serve metrics and health on. With OTEL_METRICS_EXPORTER=otlp metrics are also pushed
     #[arg(long, value_name = "[HOST]:PORT", default_value = ":9090")]
     pub admin_addr: ListenAddress,
 
@@ -204,6 +204,7 @@ impl Options {
             verification: self.verification()?,
             patches: patch::Settings::at(self.patches_per_second),
             pipelines: self.metrics.settings(),
+            push: None,
             index: index::Settings {
                 settle: self.settle,
                 orphan_deadline: self.orphan_deadline,

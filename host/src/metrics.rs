@@ -1,7 +1,10 @@
-//! Metrics of the host itself, for Prometheus.
+//! Metrics of the host itself, for Prometheus, and pushed by OTLP to who asks for it.
 //!
 //! Labels have few values: kinds, mappers and outcomes; never a name, a namespace or an id. Those of pipelines are chosen by whoever
 //! runs it, and limited.
+
+mod otlp;
+mod push;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+pub use self::push::Pusher;
 use crate::export;
 use crate::health::Watches;
 use crate::journal::{Health, Journal};
@@ -113,6 +117,7 @@ pub struct Metrics {
     patches: Family<Outcome, Counter>,
     patches_forbidden: Family<Kind, Gauge>,
     lookups: Family<Outcome, Counter>,
+    pushes: Family<Outcome, Counter>,
     /// What runs, told of by its spans.
     pub pipelines: Pipelines,
 }
@@ -129,6 +134,7 @@ impl Default for Metrics {
             patches: Family::default(),
             patches_forbidden: Family::default(),
             lookups: Family::default(),
+            pushes: Family::default(),
             pipelines: Pipelines::default(),
         }
     }
@@ -212,6 +218,11 @@ impl Metrics {
         self.patches_forbidden.get_or_create(&label).set(objects);
     }
 
+    /// Metrics were pushed.
+    fn pushed(&self, outcome: &'static str) {
+        self.pushes.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// A look-up was answered.
     pub fn lookup(&self, outcome: &'static str) {
         self.lookups.get_or_create(&Outcome { outcome }).inc();
@@ -292,6 +303,11 @@ impl Exposition {
             "lookups",
             "Look-ups of owners that no mapper watches, by outcome",
             metrics.lookups.clone(),
+        );
+        registry.register(
+            "metric_pushes",
+            "Pushes of metrics by OTLP by outcome",
+            metrics.pushes.clone(),
         );
         registry.register_collector(Box::new(readings));
         Self { registry: all }

@@ -161,6 +161,15 @@ impl Pipelines {
         registry.register_collector(Box::new(self.clone()));
     }
 
+    /// The attributes that labels stand for.
+    #[must_use]
+    pub fn attributes(&self) -> BTreeMap<String, String> {
+        let always = [RESULT, STATE, ERROR, "otel.metric.overflow"].map(str::to_owned);
+        let all = self.settings.attributes.iter().cloned().chain(always);
+        all.map(|attribute| (label(&attribute), attribute))
+            .collect()
+    }
+
     /// Observations for which there was no series left.
     #[must_use]
     pub fn overflows(&self) -> Counter {
@@ -330,4 +339,4 @@ fn states(span: &Span) -> Vec<(&'static str, Time, Time)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

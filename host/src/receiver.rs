@@ -18,14 +18,21 @@ use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use prost::Message as _;
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -50,7 +57,7 @@ pub struct Receiver {
 pub enum Answer {
     /// Takes it.
     Accept,
-    /// Takes it, but for some spans.
+    /// Takes it, but for some spans or data points.
     Partial {
         /// How many it says it rejected. It keeps all.
         rejected: i64,
@@ -82,6 +89,7 @@ pub struct Delivery {
 #[derive(Debug, Default)]
 struct Store {
     spans: watch::Sender<Vec<ResourceSpans>>,
+    metrics: watch::Sender<Vec<ResourceMetrics>>,
     script: Mutex<Script>,
 }
 
@@ -176,6 +184,19 @@ impl Receiver {
         scoped.map(|scoped| scoped.spans.len()).sum()
     }
 
+    /// The metrics received so far, those of each request by themselves.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<ResourceMetrics> {
+        self.store.metrics.borrow().clone()
+    }
+
+    /// Waits until metrics came so often. Waits for ever if they never do: set a limit around it.
+    pub async fn wait_for_metrics(&self, times: usize) {
+        let mut metrics = self.store.metrics.subscribe();
+        // The sender lives as long as this receiver.
+        let _ = metrics.wait_for(|metrics| metrics.len() >= times).await;
+    }
+
     /// As [`Receiver::spans`], and keeps none of it.
     #[must_use]
     pub fn take(&self) -> Vec<ResourceSpans> {
@@ -215,20 +236,44 @@ impl Store {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the script says: how many are rejected and why, if any are.
+    fn answer(&self) -> Result<Option<(i64, String)>, Answer> {
+        let answer = self.script().answers.pop_front().unwrap_or(Answer::Accept);
+        match answer {
+            Answer::Accept => Ok(None),
+            Answer::Partial { rejected, message } => Ok(Some((rejected, message))),
+            refusal @ Answer::Refuse { .. } => Err(refusal),
+        }
+    }
+
+    /// Keeps the metrics unless the script says otherwise.
+    fn take_metrics(
+        &self,
+        request: ExportMetricsServiceRequest,
+    ) -> Result<ExportMetricsServiceResponse, Answer> {
+        let partial_success = self.answer()?.map(|(rejected_data_points, error_message)| {
+            ExportMetricsPartialSuccess {
+                rejected_data_points,
+                error_message,
+            }
+        });
+        self.metrics
+            .send_modify(|metrics| metrics.extend(request.resource_metrics));
+        Ok(ExportMetricsServiceResponse { partial_success })
+    }
+
     /// Keeps the spans unless the script says otherwise.
     fn take(
         &self,
         request: ExportTraceServiceRequest,
     ) -> Result<ExportTraceServiceResponse, Answer> {
-        let answer = self.script().answers.pop_front().unwrap_or(Answer::Accept);
-        let partial_success = match answer {
-            Answer::Accept => None,
-            Answer::Partial { rejected, message } => Some(ExportTracePartialSuccess {
-                rejected_spans: rejected,
-                error_message: message,
-            }),
-            refusal @ Answer::Refuse { .. } => return Err(refusal),
-        };
+        let partial_success =
+            self.answer()?.map(
+                |(rejected_spans, error_message)| ExportTracePartialSuccess {
+                    rejected_spans,
+                    error_message,
+                },
+            );
         self.spans
             .send_modify(|spans| spans.extend(request.resource_spans));
         Ok(ExportTraceServiceResponse { partial_success })
@@ -239,11 +284,16 @@ fn router(store: &Arc<Store>) -> Router {
     let service = TraceServiceServer::new(Service(Arc::clone(store)))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(LIMIT);
+    let metrics = MetricsServiceServer::new(Service(Arc::clone(store)))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(LIMIT);
     tonic::service::Routes::new(service)
+        .add_service(metrics)
         .into_axum_router()
         .merge(
             Router::new()
-                .route("/v1/traces", post(by_http))
+                .route("/v1/traces", post(traces_by_http))
+                .route("/v1/metrics", post(metrics_by_http))
                 .with_state(Arc::clone(store)),
         )
         .layer(axum::middleware::from_fn_with_state(
@@ -279,24 +329,58 @@ impl TraceService for Service {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
-        match self.0.take(request.into_inner()) {
-            Ok(response) => Ok(tonic::Response::new(response)),
-            Err(Answer::Refuse { grpc, pause, .. }) => Err(match pause {
-                Some(pause) => Status::with_error_details(
-                    grpc,
-                    SCRIPTED,
-                    ErrorDetails::with_retry_info(Some(pause)),
-                ),
-                None => Status::new(grpc, SCRIPTED),
-            }),
-            Err(_) => Err(Status::internal(SCRIPTED)),
-        }
+        by_grpc(self.0.take(request.into_inner()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Service {
+    async fn export(
+        &self,
+        request: tonic::Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        by_grpc(self.0.take_metrics(request.into_inner()))
+    }
+}
+
+fn by_grpc<T>(taken: Result<T, Answer>) -> Result<tonic::Response<T>, Status> {
+    match taken {
+        Ok(response) => Ok(tonic::Response::new(response)),
+        Err(Answer::Refuse { grpc, pause, .. }) => Err(match pause {
+            Some(pause) => Status::with_error_details(
+                grpc,
+                SCRIPTED,
+                ErrorDetails::with_retry_info(Some(pause)),
+            ),
+            None => Status::new(grpc, SCRIPTED),
+        }),
+        Err(_) => Err(Status::internal(SCRIPTED)),
     }
 }
 
 const SCRIPTED: &str = "refused as scripted";
 
-async fn by_http(State(store): State<Arc<Store>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn traces_by_http(
+    State(store): State<Arc<Store>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    by_http(&headers, body, |request| store.take(request))
+}
+
+async fn metrics_by_http(
+    State(store): State<Arc<Store>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    by_http(&headers, body, |request| store.take_metrics(request))
+}
+
+fn by_http<Q: Message + Default, A: Message>(
+    headers: &HeaderMap,
+    body: Bytes,
+    take: impl FnOnce(Q) -> Result<A, Answer>,
+) -> Response {
     let is = |name, value: &str| {
         headers
             .get(name)
@@ -319,11 +403,11 @@ async fn by_http(State(store): State<Arc<Store>>, headers: HeaderMap, body: Byte
     } else {
         body
     };
-    let request = match ExportTraceServiceRequest::decode(body) {
+    let request = match Q::decode(body) {
         Ok(request) => request,
         Err(error) => return failure(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    match store.take(request) {
+    match take(request) {
         Ok(response) => protobuf(StatusCode::OK, response.encode_to_vec()),
         Err(Answer::Refuse { http, pause, .. }) => {
             let mut response = failure(http, SCRIPTED);

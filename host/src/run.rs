@@ -57,6 +57,8 @@ pub struct Settings {
     pub patches: patch::Settings,
     /// By what the metrics of pipeline runs tell them apart.
     pub pipelines: pipelines::Settings,
+    /// Where metrics are pushed to, if they are.
+    pub push: Option<export::Pushing>,
     /// How long the index waits for what.
     pub index: index::Settings,
 }
@@ -72,6 +74,7 @@ impl Settings {
             verification: Verification::Key(key),
             patches: patch::Settings::at(50),
             pipelines: pipelines::Settings::default(),
+            push: None,
             index: index::Settings::default(),
         }
     }

@@ -19,7 +19,7 @@
 {{- if hasKey $env "LIGHTHOUSE_HMAC_KEY" -}}
 {{- fail "pod.env.LIGHTHOUSE_HMAC_KEY would show the key to all who may read the Deployment: put it into a Secret and name that in secrets.lighthouse.hmac.secretKeyRef" -}}
 {{- end -}}
-{{- range list "OTEL_EXPORTER_OTLP_HEADERS" "OTEL_EXPORTER_OTLP_TRACES_HEADERS" -}}
+{{- range list "OTEL_EXPORTER_OTLP_HEADERS" "OTEL_EXPORTER_OTLP_TRACES_HEADERS" "OTEL_EXPORTER_OTLP_METRICS_HEADERS" -}}
 {{- if hasKey $env . -}}
 {{- fail (printf "pod.env.%s would show its tokens to all who may read the Deployment: put them into a Secret and name that in exporter.headers.secretKeyRef" .) -}}
 {{- end -}}

@@ -21,7 +21,9 @@ use crate::{export, logging, run};
 /// If it cannot start, or a room of it ends unexpectedly.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     logging::start(&arguments.log_level, arguments.log_format)?;
-    let settings = arguments.settings()?;
+    let mut settings = arguments.settings()?;
+    settings.push = export::Pushing::from_environment()
+        .map_err(|error| ConfigError::Exporter(error.to_string()))?;
     let exporter = export::Settings::from_environment(&export::Overrides {
         exporter: arguments.traces_exporter_type.clone(),
         endpoint: arguments.traces_exporter_endpoint.clone(),

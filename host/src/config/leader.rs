@@ -60,7 +60,6 @@ impl LeaderOptions {
         if !self.leader_election {
             return Ok(None);
         }
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let advertised = match &self.advertise_addr {
             Some(address) => Advertised::Address(address.clone()),
             None => Advertised::Host(variable("POD_IP").ok_or(ConfigError::NoAdvertisedAddress)?),
@@ -77,8 +76,7 @@ impl LeaderOptions {
                 .filter(|_| !options.cluster.all_namespaces);
             first.map_or_else(|| DEFAULT_NAMESPACE.to_owned(), String::clone)
         };
-        let name = variable("POD_NAME").or_else(host_name);
-        let name = name.unwrap_or_else(|| "replica".to_owned());
+        let name = replica_name().unwrap_or_else(|| "replica".to_owned());
         Ok(Some(Settings {
             namespace: namespace.unwrap_or_else(watched),
             name: self.lease_name.clone(),
@@ -88,6 +86,16 @@ impl LeaderOptions {
             advertised,
         }))
     }
+}
+
+/// What this replica is called: as its Pod, else as its machine.
+#[must_use]
+pub fn replica_name() -> Option<String> {
+    variable("POD_NAME").or_else(host_name)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn own_namespace(file: &Path) -> Option<String> {

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::limits::Limits;
 use super::settings::{
-    Batching, Compression, Destination, Headers, Otlp, Protocol, Retrying, Settings, Tls,
+    Batching, Compression, Destination, Headers, Otlp, Protocol, Retrying, Settings, Signal, Tls,
 };
 
 /// What flags say; they go before all variables but `OTEL_SDK_DISABLED`.
@@ -57,8 +57,6 @@ impl SettingsError {
 
 const EXPORTER_FLAG: &str = "--traces-exporter-type";
 const ENDPOINT_FLAG: &str = "--traces-exporter-endpoint";
-/// Path of the OTLP/HTTP specification for traces.
-const TRACES_PATH: &str = "/v1/traces";
 /// The registered port of OTLP/gRPC; 4318 is that of OTLP/HTTP.
 const GRPC_PORT: u16 = 4317;
 
@@ -68,18 +66,7 @@ impl Settings {
     /// # Errors
     /// If a variable or flag cannot be used.
     pub fn from_environment(overrides: &Overrides) -> Result<Self, SettingsError> {
-        let wanted = |name: &str| name.starts_with("OTEL_") || name.starts_with("TRACES_EXPORTER_");
-        let mut variables = BTreeMap::new();
-        for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| wanted(name)) else {
-                continue;
-            };
-            let value = value
-                .into_string()
-                .map_err(|_| SettingsError::new(name, "is not valid UTF-8", "write it in UTF-8"))?;
-            variables.insert(name.to_owned(), value);
-        }
-        Self::parse(&variables, overrides)
+        Self::parse(&variables()?, overrides)
     }
 
     /// Settings from these variables and from flags.
@@ -93,6 +80,7 @@ impl Settings {
         let environment = Environment {
             variables,
             overrides,
+            signal: Signal::Traces,
         };
         let mut notes = Vec::new();
         let resource_attributes = environment.resource_attributes(&mut notes)?;
@@ -107,9 +95,26 @@ impl Settings {
     }
 }
 
+/// The variables of the process that may say something.
+fn variables() -> Result<BTreeMap<String, String>, SettingsError> {
+    let wanted = |name: &str| name.starts_with("OTEL_") || name.starts_with("TRACES_EXPORTER_");
+    let mut variables = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| wanted(name)) else {
+            continue;
+        };
+        let value = value
+            .into_string()
+            .map_err(|_| SettingsError::new(name, "is not valid UTF-8", "write it in UTF-8"))?;
+        variables.insert(name.to_owned(), value);
+    }
+    Ok(variables)
+}
+
 struct Environment<'a> {
     variables: &'a BTreeMap<String, String>,
     overrides: &'a Overrides,
+    signal: Signal,
 }
 
 /// A value and the variable or flag it comes from.
@@ -139,9 +144,10 @@ impl<'a> Environment<'a> {
         })
     }
 
-    /// The variable for traces, else the one for all signals.
+    /// The variable for the signal, else the one for all signals.
     fn otlp(&self, suffix: &str) -> Option<Found<'a>> {
-        self.find(&format!("OTEL_EXPORTER_OTLP_TRACES_{suffix}"))
+        let signal = self.signal.variable();
+        self.find(&format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}"))
             .or_else(|| self.find(&format!("OTEL_EXPORTER_OTLP_{suffix}")))
     }
 
@@ -179,10 +185,14 @@ impl<'a> Environment<'a> {
         Ok(self.number(variable, 0)?.map(Duration::from_millis))
     }
 
-    fn destinations(&self) -> Result<Vec<Destination>, SettingsError> {
-        // The specification: only "true", in any case, is true.
+    /// The specification: only "true", in any case, is true.
+    fn is_disabled(&self) -> bool {
         let disabled = self.find("OTEL_SDK_DISABLED");
-        if disabled.is_some_and(|found| found.value.eq_ignore_ascii_case("true")) {
+        disabled.is_some_and(|found| found.value.eq_ignore_ascii_case("true"))
+    }
+
+    fn destinations(&self) -> Result<Vec<Destination>, SettingsError> {
+        if self.is_disabled() {
             return Ok(Vec::new());
         }
         let mut destinations = Vec::new();
@@ -289,8 +299,14 @@ impl<'a> Environment<'a> {
         protocol: Option<Protocol>,
         insecure: Option<bool>,
     ) -> Result<(Protocol, String), SettingsError> {
-        let flag = self.overrides.endpoint.as_ref();
-        let given = self.flag(ENDPOINT_FLAG, flag, "TRACES_EXPORTER_ENDPOINT");
+        let path = self.signal.path();
+        let given = match self.signal {
+            Signal::Traces => {
+                let flag = self.overrides.endpoint.as_ref();
+                self.flag(ENDPOINT_FLAG, flag, "TRACES_EXPORTER_ENDPOINT")
+            }
+            Signal::Metrics => None,
+        };
         // The original only ever spoke plain text, and its endpoints have no scheme.
         let (found, plain, lenient) = match given {
             Some(found) => (Some(found), insecure.unwrap_or(true), true),
@@ -306,7 +322,7 @@ impl<'a> Environment<'a> {
             let protocol = protocol.unwrap_or(Protocol::HttpProtobuf);
             let endpoint = match protocol {
                 Protocol::Grpc => "http://localhost:4317".to_owned(),
-                Protocol::HttpProtobuf => format!("http://localhost:4318{TRACES_PATH}"),
+                Protocol::HttpProtobuf => format!("http://localhost:4318{path}"),
             };
             return Ok((protocol, endpoint));
         };
@@ -344,11 +360,11 @@ impl<'a> Environment<'a> {
         let endpoint = match protocol {
             Protocol::Grpc => base.to_owned(),
             Protocol::HttpProtobuf if lenient && uri.path() == "/" => {
-                format!("{base}{TRACES_PATH}")
+                format!("{base}{path}")
             }
             Protocol::HttpProtobuf if lenient => url,
-            Protocol::HttpProtobuf if found.variable.contains("_TRACES_") => url,
-            Protocol::HttpProtobuf => format!("{base}{TRACES_PATH}"),
+            Protocol::HttpProtobuf if found.variable != "OTEL_EXPORTER_OTLP_ENDPOINT" => url,
+            Protocol::HttpProtobuf => format!("{base}{path}"),
         };
         Ok((protocol, endpoint))
     }
@@ -404,7 +420,10 @@ impl<'a> Environment<'a> {
         let timeout = timeout.unwrap_or(Otlp::DEFAULT_TIMEOUT);
         // Zero means no limit in both. Retries go beyond the processor's limit: what it protects, a
         // caller that waits, is not there.
-        let export = self.milliseconds("OTEL_BSP_EXPORT_TIMEOUT")?;
+        let export = self.milliseconds(match self.signal {
+            Signal::Traces => "OTEL_BSP_EXPORT_TIMEOUT",
+            Signal::Metrics => "OTEL_METRIC_EXPORT_TIMEOUT",
+        })?;
         let limit = |duration: Duration| (!duration.is_zero()).then_some(duration);
         let shortest = limit(timeout)
             .into_iter()
@@ -537,5 +556,6 @@ fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value
 }
 
+mod metrics;
 #[cfg(test)]
 mod tests;

@@ -16,21 +16,19 @@ use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 
 use super::retry::{self, Accepted, Again, Refused};
-use super::settings::{Compression, Headers, Otlp};
-
-/// Path of the method in the OTLP protobuf definition.
-const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+use super::settings::{Compression, Headers, Otlp, Signal};
 
 /// A connection, made when it is first needed and again when it was lost.
 pub struct Sender {
     client: Grpc<Channel>,
+    signal: Signal,
     headers: MetadataMap,
     timeout: Duration,
 }
 
 impl Sender {
     /// Reads the certificates; connects later.
-    pub fn new(settings: &Otlp) -> anyhow::Result<Self> {
+    pub fn new(settings: &Otlp, signal: Signal) -> anyhow::Result<Self> {
         let mut endpoint = Endpoint::from_shared(settings.endpoint.clone())?
             .user_agent(super::USER_AGENT)?
             .connect_timeout(settings.timeout);
@@ -55,6 +53,7 @@ impl Sender {
         }
         Ok(Self {
             client,
+            signal,
             headers: metadata(&settings.headers)?,
             timeout: settings.timeout,
         })
@@ -77,7 +76,7 @@ impl Sender {
         })?;
         let mut request = Request::new(body);
         *request.metadata_mut() = self.headers.clone();
-        let path = PathAndQuery::from_static(METHOD);
+        let path = PathAndQuery::from_static(self.signal.method());
         let response = self.client.unary(request, path, Encoded).await?;
         Ok(response.into_inner())
     }

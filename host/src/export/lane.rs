@@ -11,8 +11,8 @@ use super::console;
 use super::parcel::{Batch, Body, Parcel, Shipment};
 use super::queue::{BATCH_BYTES, Counts, Known, Shared};
 use super::retry::{self, ATTEMPTS_FOR_A_BATCH, Accepted, Again, Refused};
-use super::settings::{Batching, Destination, Protocol};
-use super::{grpc, http};
+use super::settings::{Batching, Destination, Signal};
+use super::transport::Transport;
 use crate::journal::Journal;
 
 /// What waits for one destination.
@@ -170,15 +170,8 @@ impl Lane {
 }
 
 /// How a destination is spoken to.
-pub struct Sender {
-    /// For logs.
-    name: String,
-    transport: Transport,
-}
-
-enum Transport {
-    Grpc(Box<grpc::Sender>),
-    Http(Box<http::Sender>),
+pub enum Sender {
+    Otlp(Box<Transport>),
     Console,
 }
 
@@ -186,25 +179,23 @@ impl Sender {
     /// Prepares; connects later.
     pub fn new(destination: &Destination) -> anyhow::Result<Self> {
         Ok(match destination {
-            Destination::Otlp(otlp) => Self {
-                name: format!("{} ({})", otlp.endpoint, otlp.protocol),
-                transport: match otlp.protocol {
-                    Protocol::Grpc => Transport::Grpc(Box::new(grpc::Sender::new(otlp)?)),
-                    Protocol::HttpProtobuf => Transport::Http(Box::new(http::Sender::new(otlp)?)),
-                },
-            },
-            Destination::Console => Self {
-                name: "the console".to_owned(),
-                transport: Transport::Console,
-            },
+            Destination::Otlp(otlp) => Self::Otlp(Box::new(Transport::new(otlp, Signal::Traces)?)),
+            Destination::Console => Self::Console,
         })
     }
 
+    /// For logs.
+    fn name(&self) -> &str {
+        match self {
+            Self::Otlp(transport) => transport.name(),
+            Self::Console => "the console",
+        }
+    }
+
     async fn send(&mut self, batch: &Batch) -> Result<Accepted, Refused> {
-        match &mut self.transport {
-            Transport::Grpc(sender) => sender.send(batch.bytes.clone()).await,
-            Transport::Http(sender) => sender.send(batch.bytes.clone()).await,
-            Transport::Console => console::write(&mut std::io::stdout().lock(), &batch.lines),
+        match self {
+            Self::Otlp(transport) => transport.send(batch.bytes.clone()).await,
+            Self::Console => console::write(&mut std::io::stdout().lock(), &batch.lines),
         }
     }
 }
@@ -251,13 +242,13 @@ fn tell(sender: &Sender, batch: &Batch, result: Result<Accepted, Refused>, known
             message,
         }) => {
             if !message.is_empty() && known.insert(format!("warning: {message}")) {
-                tracing::warn!("{} took the spans and says: {message}", sender.name);
+                tracing::warn!("{} took the spans and says: {message}", sender.name());
             }
         }
         Ok(Accepted { rejected, message }) => {
             tracing::warn!(
                 "{} rejected {rejected} of {} spans: {message}",
-                sender.name,
+                sender.name(),
                 batch.spans
             );
         }
@@ -265,7 +256,7 @@ fn tell(sender: &Sender, batch: &Batch, result: Result<Accepted, Refused>, known
             if known.insert(format!("refused: {cause}")) {
                 tracing::error!(
                     "{} refuses spans, {} are lost and more may be; this is said once: {cause}: {message}; see that the endpoint, the protocol and the headers are right",
-                    sender.name,
+                    sender.name(),
                     batch.spans
                 );
             }
@@ -363,7 +354,7 @@ async fn deliver(
         let refused = match sender.send(batch).await {
             Ok(accepted) => {
                 if attempts > 1 {
-                    tracing::info!("{} takes spans again", sender.name);
+                    tracing::info!("{} takes spans again", sender.name());
                 }
                 return Ok(accepted);
             }
@@ -382,7 +373,7 @@ async fn deliver(
         if attempts == 1 {
             tracing::warn!(
                 "{} does not take spans, which wait and are sent again: {}: {}; see that it is up and can be reached",
-                sender.name,
+                sender.name(),
                 refused.cause,
                 refused.message
             );

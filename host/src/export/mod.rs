@@ -18,15 +18,19 @@ mod retry;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 pub use encode::encode;
 pub use environment::{Overrides, SettingsError};
 pub use limits::Limits;
 pub use parcel::Parcel;
 pub use queue::{Counts, FlushTimeout, Handle, start, start_permitted};
+pub(crate) use retry::Accepted;
 pub use settings::{
-    Batching, Compression, Destination, Headers, Otlp, Protocol, Retrying, Settings, Tls,
+    Batching, Compression, Destination, Headers, Otlp, Protocol, Pushing, Retrying, Settings,
+    Signal, Tls,
 };
+pub(crate) use transport::Transport;
 
 use std::path::Path;
 use std::time::Duration;
@@ -46,7 +50,7 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-/// What an answer says that took the batch.
+/// What an answer says that took the batch. That of metrics has the same fields under the same numbers, and counts data points.
 fn accepted(response: ExportTraceServiceResponse) -> retry::Accepted {
     let partial = response.partial_success.unwrap_or_default();
     retry::Accepted {

@@ -153,8 +153,6 @@ pub fn start_permitted(
     backlog: Vec<Kept>,
     permit: Permit,
 ) -> anyhow::Result<Handle> {
-    // Another room may have installed the same one before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     for note in &settings.notes {
         tracing::warn!("{note}");
     }

@@ -50,6 +50,57 @@ impl Destination {
     }
 }
 
+/// What OTLP carries: its services, paths and variables have the name of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Metrics.
+    Metrics,
+}
+
+impl Signal {
+    /// In the names of environment variables.
+    pub(super) const fn variable(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+        }
+    }
+
+    /// Path in the OTLP/HTTP specification.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// Path of the method in the OTLP protobuf definition.
+    pub(super) const fn method(self) -> &'static str {
+        match self {
+            Self::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Self::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        }
+    }
+}
+
+/// How metrics are pushed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pushing {
+    /// Where to.
+    pub receiver: Otlp,
+    /// How often.
+    pub interval: Duration,
+    /// What the resource has besides the name of the service: `OTEL_RESOURCE_ATTRIBUTES`.
+    pub resource_attributes: Vec<Attribute>,
+}
+
+impl Pushing {
+    /// Default of `OTEL_METRIC_EXPORT_INTERVAL`.
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
+}
+
 /// An OTLP receiver and how to speak to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {

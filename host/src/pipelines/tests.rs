@@ -21,7 +21,7 @@ fn attributes(pairs: &[(&str, &str)]) -> Vec<Attribute> {
 }
 
 /// The main span of a run of 100 seconds.
-fn run(uid: &str, pairs: &[(&str, &str)], events: &[(&str, u64)]) -> Span {
+pub fn run(uid: &str, pairs: &[(&str, &str)], events: &[(&str, u64)]) -> Span {
     let mut all = attributes(&[(RUN, uid)]);
     all.extend(attributes(pairs));
     Span {

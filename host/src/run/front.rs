@@ -18,7 +18,7 @@ use crate::generation::InUse;
 use crate::health::Watches;
 use crate::journal::Journal;
 use crate::leader::Standing;
-use crate::metrics::{self, Exposition, Metrics};
+use crate::metrics::{self, Exposition, Metrics, Pusher};
 use crate::pipelines::Pipelines;
 use crate::webhook::{self, Taken};
 use crate::{export, server};
@@ -53,13 +53,15 @@ pub(super) struct Servers {
     admin: CancellationToken,
     pub webhooks: JoinHandle<()>,
     pub admin_server: JoinHandle<()>,
+    /// Pushes metrics, if that is wanted.
+    push: Option<JoinHandle<()>>,
 }
 
 impl Front {
     /// Listens and serves; also gives the webhooks that are taken.
     ///
     /// # Errors
-    /// If an address cannot be listened on.
+    /// If an address cannot be listened on, or a certificate for the push of metrics cannot be used.
     pub async fn open(
         settings: &Settings,
         clock: Clock,
@@ -111,7 +113,11 @@ impl Front {
             webhooks_to_forward: Arc::clone(&to_forward),
             mappers: in_use.report.clone(),
         };
-        let exposition = Exposition::new(&metrics, readings);
+        let exposition = Arc::new(Exposition::new(&metrics, readings));
+        let pushing = settings.push.as_ref();
+        let pusher = pushing.map(|pushing| Pusher::new(pushing, &exposition, &metrics));
+        let pusher = pusher.transpose()?;
+        let push = pusher.map(|pusher| tokio::spawn(pusher.run(admin.clone())));
         let admin_server = tokio::spawn(server::serve(
             admin_listener,
             crate::admin::router(
@@ -140,6 +146,7 @@ impl Front {
                 admin,
                 webhooks,
                 admin_server,
+                push,
             },
         };
         Ok((front, taken))
@@ -161,10 +168,13 @@ impl Servers {
         join("the webhook server", &mut self.webhooks).await;
     }
 
-    /// Shows nothing any more.
+    /// Shows nothing any more; metrics are pushed a last time.
     pub async fn stop_admin(&mut self) {
         self.admin.cancel();
         join("the server of metrics and health", &mut self.admin_server).await;
+        if let Some(push) = &mut self.push {
+            join("the push of metrics", push).await;
+        }
     }
 }
 

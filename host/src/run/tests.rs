@@ -254,6 +254,38 @@ async fn the_stop_exports_what_has_ended_without_waiting() {
 }
 
 #[tokio::test]
+async fn the_stop_pushes_metrics_if_that_is_wanted() {
+    let (receiver, exporter) = exporter().await;
+    let mappers = Mappers::builtin().expect("mappers");
+    let clock = Clock::system();
+    let variables = [
+        ("OTEL_METRICS_EXPORTER", "otlp".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.grpc_endpoint()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value));
+    let wanted = export::Pushing::parse(&variables.into()).expect("settings");
+    assert!(wanted.is_some());
+    for (push, pushes) in [(None, 0), (wanted, 1)] {
+        let running = start(
+            Settings {
+                push,
+                ..Settings::loopback(TOKEN.into())
+            },
+            api(|_| status(404, "not found")).await,
+            clock.clone(),
+            mappers.clone(),
+            exporter.clone(),
+            none(&mappers, &clock),
+        )
+        .await
+        .expect("all rooms");
+        assert_eq!(running.stop().await, Drained::default());
+        assert_eq!(receiver.metrics().len(), pushes);
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_is_an_error_that_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let exporter = export::start(export::Settings::default(), Journal::off(), Vec::new())

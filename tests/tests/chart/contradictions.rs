@@ -34,6 +34,10 @@ fn contradictions() -> Vec<(Value, &'static str)> {
             "pod.env.OTEL_EXPORTER_OTLP_HEADERS would show its tokens",
         ),
         (
+            json!({"pod": {"env": {"OTEL_EXPORTER_OTLP_METRICS_HEADERS": "authorization=hunter2"}}}),
+            "pod.env.OTEL_EXPORTER_OTLP_METRICS_HEADERS would show its tokens",
+        ),
+        (
             json!({"exporter": {"endpoint": ""}}),
             "exporter.endpoint is empty: say where spans go",
         ),

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::settings::Pushing;
 use super::*;
 
 fn parse(
@@ -297,5 +298,95 @@ proptest! {
             Ok(_) => {}
             Err(error) => prop_assert_eq!(error.variable, name),
         }
+    }
+}
+
+fn pushing(variables: &[(&str, &str)]) -> Result<Option<Pushing>, SettingsError> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Pushing::parse(&variables.iter().map(owned).collect())
+}
+
+/// With metrics asked for, and these variables.
+fn metrics(variables: &[(&str, &str)]) -> Pushing {
+    let all = [&[("OTEL_METRICS_EXPORTER", "otlp")], variables].concat();
+    pushing(&all).unwrap().expect("they are pushed")
+}
+
+#[test]
+fn metrics_are_pushed_if_that_is_asked_for() {
+    for variables in [
+        &[][..],
+        &[("OTEL_METRICS_EXPORTER", "")],
+        &[
+            ("OTEL_METRICS_EXPORTER", "none"),
+            (ENDPOINT, "http://c:4317"),
+        ],
+        &[
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+            ("OTEL_SDK_DISABLED", "true"),
+        ],
+        // Nothing is asked of what is not used.
+        &[("OTEL_METRIC_EXPORT_INTERVAL", "often")],
+    ] {
+        assert_eq!(pushing(variables), Ok(None), "{variables:?}");
+    }
+    let plain = metrics(&[]);
+    assert_eq!(plain.interval, Duration::from_secs(60));
+    assert_eq!(plain.receiver.endpoint, "http://localhost:4318/v1/metrics");
+    assert_eq!(plain.receiver.timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn variables_for_metrics_go_before_those_for_all_signals() {
+    let all = [
+        (ENDPOINT, "http://all:4317"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=mine"),
+        // Those are about spans.
+        (TRACES_ENDPOINT, "http://traces:1/t"),
+        ("TRACES_EXPORTER_ENDPOINT", "old:1"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "1"),
+    ];
+    let shared = metrics(&all);
+    assert_eq!(shared.receiver.endpoint, "http://all:4317");
+    assert_eq!(shared.receiver.protocol, Protocol::Grpc);
+    assert_eq!(shared.receiver.compression, Compression::Gzip);
+    assert_eq!(shared.receiver.timeout, Duration::from_secs(10));
+    assert_eq!(shared.resource_attributes.len(), 1);
+    let own = [
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m:1/in"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "b=2,c=3"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "700"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/ca.pem"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "900"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1500"),
+    ];
+    let own = metrics(&[&all[..], &own[..]].concat());
+    assert_eq!(own.interval, Duration::from_millis(1_500));
+    assert_eq!(own.receiver.endpoint, "https://m:1/in");
+    assert_eq!(own.receiver.protocol, Protocol::HttpProtobuf);
+    assert_eq!(own.receiver.compression, Compression::None);
+    assert_eq!(format!("{:?}", own.receiver.headers), r#"["b", "c"]"#);
+    assert_eq!(own.receiver.timeout, Duration::from_millis(700));
+    assert_eq!(own.receiver.tls.certificate, Some("/ca.pem".into()));
+}
+
+#[test]
+fn what_cannot_be_used_for_metrics_is_said() {
+    let error = |variables: &[(&str, &str)]| pushing(variables).unwrap_err().to_string();
+    assert_eq!(
+        error(&[("OTEL_METRICS_EXPORTER", "prometheus")]),
+        "OTEL_METRICS_EXPORTER is 'prometheus': give otlp or none; Prometheus reads /metrics in any case"
+    );
+    for (variable, value) in [
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "collector:4318"),
+    ] {
+        let error = error(&[("OTEL_METRICS_EXPORTER", "otlp"), (variable, value)]);
+        assert!(error.starts_with(variable), "{error}");
     }
 }
