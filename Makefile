@@ -32,6 +32,7 @@ demo: ## Replay a recorded pull request and show its trace: no cluster needed
 test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built once)
 	@tests/kube-apiserver/build.sh >/dev/null
 	@tests/helm.sh >/dev/null
+	@tests/promtool.sh
 	$(CARGO) test --locked --workspace
 	$(CARGO) test --locked $(GUESTS) --workspace
 

@@ -3,7 +3,7 @@
 #   the host:           cargo with rustfmt and clippy (rustup)
 #   the mappers:        the target wasm32-unknown-unknown: from rustup, else Debian's second toolchain
 #   the kube-apiserver: openssl, curl; to build it, Debian's apt, dpkg and python3-venv
-#   the chart:          helm, which npm fetches
+#   the chart:          helm, which npm fetches; promtool, which Debian's apt does
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
