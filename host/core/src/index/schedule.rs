@@ -42,23 +42,59 @@ pub(super) enum Deadline {
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     deadlines: BTreeSet<(Time, Deadline)>,
+    /// When the first is due. Each fact asks for it, mostly in vain, and the first of many lies deep in the set.
+    first: Option<Time>,
 }
 
 impl Schedule {
     pub(super) fn add(&mut self, at: Time, deadline: Deadline) {
         self.deadlines.insert((at, deadline));
+        self.first = Some(self.first.map_or(at, |first| first.min(at)));
     }
 
     /// Takes out the earliest deadline that is due.
     pub(super) fn due(&mut self, now: Time) -> Option<Deadline> {
-        if self.next()? > now {
+        if self.first? > now {
             return None;
         }
-        self.deadlines.pop_first().map(|(_, deadline)| deadline)
+        let due = self.deadlines.pop_first();
+        self.first = self.deadlines.first().map(|(at, _)| *at);
+        due.map(|(_, deadline)| deadline)
     }
 
     /// When the next deadline is due.
     pub(super) fn next(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_due_comes_in_order_and_nothing_else_does(
+            steps in prop::collection::vec((any::<bool>(), 0..20u64), 0..40),
+        ) {
+            let mut schedule = Schedule::default();
+            let mut waiting = BTreeSet::new();
+            for (adds, second) in steps {
+                let at = Time::from_nanoseconds(second);
+                if adds {
+                    let deadline = Deadline::Map(second.to_string().into());
+                    waiting.insert((at, deadline.clone()));
+                    schedule.add(at, deadline);
+                } else {
+                    while let Some(deadline) = schedule.due(at) {
+                        prop_assert_eq!(Some(deadline), waiting.pop_first().map(|(_, first)| first));
+                    }
+                    prop_assert!(waiting.first().is_none_or(|(first, _)| *first > at));
+                }
+                prop_assert_eq!(schedule.next(), waiting.first().map(|(first, _)| *first));
+            }
+        }
     }
 }
