@@ -250,6 +250,23 @@ pub struct Readings {
     pub mappers: Report,
 }
 
+impl Readings {
+    /// Those of a plugin that leads, keeps no journal and has nothing to do.
+    #[must_use]
+    pub fn at_rest(mappers: Report) -> Self {
+        Self {
+            index: Arc::default(),
+            progress: watch::channel(Progress::default()).1,
+            exporter: Arc::default(),
+            journal: Journal::off(),
+            watches: Watches::default(),
+            standing: Standing::alone(),
+            webhooks_to_forward: Arc::default(),
+            mappers,
+        }
+    }
+}
+
 /// Everything that is shown.
 #[derive(Debug)]
 pub struct Exposition {

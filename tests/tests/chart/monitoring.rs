@@ -1,14 +1,9 @@
 //! Alerts and dashboard ask for metrics that there are.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock};
 
-use lighthouse_telemetry::health::Watches;
-use lighthouse_telemetry::journal::Journal;
-use lighthouse_telemetry::leader::Standing;
 use lighthouse_telemetry::mappers::{Mappers, Report};
 use lighthouse_telemetry::metrics::{Exposition, Metrics, Readings};
-use lighthouse_telemetry::run::Progress;
 use lighthouse_telemetry_core::identity::{SpanId, TraceKey};
 use lighthouse_telemetry_core::span::{
     Attribute, Dropped, Resource, Scope, Span, SpanKind, SpanStatus,
@@ -16,7 +11,6 @@ use lighthouse_telemetry_core::span::{
 use lighthouse_telemetry_core::time::Time;
 use lighthouse_telemetry_tests::helm;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::{manifests, of_kind};
 
@@ -71,16 +65,7 @@ fn samples() -> BTreeSet<String> {
     metrics.lookup("found");
     metrics.pipelines.exported(&[run()]);
     let mappers = Mappers::builtin().expect("mappers");
-    let readings = Readings {
-        index: Arc::new(Mutex::default()),
-        progress: watch::channel(Progress::default()).1,
-        exporter: Arc::new(OnceLock::new()),
-        journal: Journal::off(),
-        watches: Watches::default(),
-        standing: Standing::alone(),
-        webhooks_to_forward: Arc::default(),
-        mappers: Report::of(&mappers),
-    };
+    let readings = Readings::at_rest(Report::of(&mappers));
     let text = Exposition::new(&metrics, readings).text().expect("a text");
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let named = types.flat_map(|line| {

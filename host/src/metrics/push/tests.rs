@@ -1,23 +1,17 @@
 //! What a receiver gets is what `/metrics` shows.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, OnceLock};
 
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric};
-use tokio::sync::watch;
 
 use super::*;
 use crate::export::{Destination, Protocol};
-use crate::health::Watches;
-use crate::journal::Journal;
-use crate::leader::Standing;
 use crate::mappers::{Mappers, Report};
 use crate::metrics::Readings;
 use crate::pipelines;
 use crate::receiver::{Answer, Receiver};
-use crate::run::Progress;
 
 const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProtobuf];
 /// For what takes milliseconds; reached only by a failure.
@@ -40,16 +34,7 @@ fn counted() -> (Metrics, Arc<Exposition>) {
     let run = pipelines::tests::run("run", &failed, &[("Start", 1_010)]);
     metrics.pipelines.exported(&[run]);
     let mappers = Mappers::builtin().expect("mappers");
-    let readings = Readings {
-        index: Arc::new(Mutex::default()),
-        progress: watch::channel(Progress::default()).1,
-        exporter: Arc::new(OnceLock::new()),
-        journal: Journal::off(),
-        watches: Watches::default(),
-        standing: Standing::alone(),
-        webhooks_to_forward: Arc::default(),
-        mappers: Report::of(&mappers),
-    };
+    let readings = Readings::at_rest(Report::of(&mappers));
     let exposition = Arc::new(Exposition::new(&metrics, readings));
     (metrics, exposition)
 }
