@@ -1,5 +1,5 @@
 //! What a mapper declares when it is configured: what it wants watched, which fields it reads, which
-//! annotations the host shall set. The plain-Rust form of the `describe` half of `wit/mapper.wit`; the
+//! annotations the host shall set. The plain-Rust form of the `describe` half of `wit/v0.1.0/mapper.wit`; the
 //! contract's text there says what each part means.
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
 //! What goes to a mapper and what comes back: the plain-Rust form of the `map-subject` half of
-//! `wit/mapper.wit`, whose text says what each part means. The engine converts between the two, so that
+//! `wit/v0.1.0/mapper.wit`, whose text says what each part means. The engine converts between the two, so that
 //! every version of the contract ends here.
 
 use std::sync::Arc;

@@ -78,7 +78,7 @@ fn an_import_that_no_mapper_has() {
         r#"(component
             (import "wasi:clocks/wall-clock@0.3.0" (instance (export "now" (func (result u64)))))
             (instance $i)
-            (export "{MAPPER}@0.1.0-draft.2" (instance $i)))"#
+            (export "{MAPPER}@0.1.0" (instance $i)))"#
     ));
     assert!(
         matches!(&error, LoadError::ForeignImport(name) if name == "wasi:clocks/wall-clock@0.3.0"),
@@ -89,7 +89,7 @@ fn an_import_that_no_mapper_has() {
 #[test]
 fn the_right_name_with_other_functions() {
     let error = refused(&format!(
-        r#"(component (instance $i) (export "{MAPPER}@0.1.0-draft.2" (instance $i)))"#
+        r#"(component (instance $i) (export "{MAPPER}@0.1.0" (instance $i)))"#
     ));
     assert!(matches!(error, LoadError::OtherTypes { .. }), "{error}");
 }

@@ -7,7 +7,7 @@ import { componentize } from '@bytecodealliance/componentize-js';
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { component } = await componentize({
   sourcePath: here('mapper.js'),
-  witPath: here('../../../wit/mapper.wit'),
+  witPath: here('../../../wit/v0.1.0/mapper.wit'),
   worldName: 'span-mapper',
 });
 const file = process.argv[2] ?? here('shipwright.wasm');

@@ -1,6 +1,6 @@
 // Example: spans of the BuildRuns of Shipwright (`shipwright.io`), in JavaScript.
 //
-// The texts that come are JSON, and what is returned are the records and variants of the contract (wit/mapper.wit).
+// The texts that come are JSON, and what is returned are the records and variants of the contract (wit/v0.1.0/mapper.wit).
 
 import { about, span, text, timestamp } from './spans.js';
 

@@ -1,4 +1,4 @@
-// What mappers of any kind need: values of the contract (wit/mapper.wit). Names are in lower camel case there, a variant is
+// What mappers of any kind need: values of the contract (wit/v0.1.0/mapper.wit). Names are in lower camel case there, a variant is
 // {tag, val}, an option a value or undefined, a u64 a BigInt.
 
 /** A time of the contract from RFC 3339, as the API server writes it: to the second. */

@@ -3,7 +3,7 @@
 #![allow(clippy::all, clippy::pedantic, clippy::indexing_slicing)]
 
 wit_bindgen::generate!({
-    path: "../../wit",
+    path: "../../wit/v0.1.0",
     world: "span-mapper",
     additional_derives: [PartialEq],
 });

@@ -1,4 +1,4 @@
-//! The types of the contract, `wit/mapper.wit`. Its text says what each part means; the builders on them are
+//! The types of the contract, `wit/v0.1.0/mapper.wit`. Its text says what each part means; the builders on them are
 //! for what mappers do all the time. Those of an outcome borrow their texts where they can.
 
 pub use crate::bindings::lighthouse::span_mapper::types::{

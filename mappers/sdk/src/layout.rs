@@ -1,5 +1,5 @@
 //! Outcomes and descriptions as the canonical ABI of the component model lays out the records and variants of
-//! `wit/mapper.wit`: fields in order, each at a multiple of its own alignment; a variant as its case and the largest of its
+//! `wit/v0.1.0/mapper.wit`: fields in order, each at a multiple of its own alignment; a variant as its case and the largest of its
 //! payloads. What is written here is read by the host.
 #![expect(dead_code, reason = "the host reads what is written here")]
 

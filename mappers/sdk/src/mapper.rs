@@ -52,7 +52,7 @@ macro_rules! export_mapper {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             /// As the canonical ABI passes a configuration.
-            #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0-draft.2#configure")]
+            #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0#configure")]
             unsafe extern "C" fn configure(
                 name: usize,
                 name_length: usize,
@@ -82,7 +82,7 @@ macro_rules! export_mapper {
             }
 
             /// As the canonical ABI passes a subject.
-            #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0-draft.2#map-subject")]
+            #[unsafe(export_name = "lighthouse:span-mapper/mapper@0.1.0#map-subject")]
             unsafe extern "C" fn map_subject(
                 case: u32,
                 watch: u32,

@@ -1,4 +1,4 @@
-//! What a mapper makes of a subject: the outcome of `wit/mapper.wit` with texts that may be borrowed. Most are parts of
+//! What a mapper makes of a subject: the outcome of `wit/v0.1.0/mapper.wit` with texts that may be borrowed. Most are parts of
 //! the JSON that the mapper reads, or keys that are constant; they reach the host without having been copied.
 
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! The versions of the contract that the host speaks. A module a version holds its bindings and converts to
 //! and from the core's types, which are those of the newest; the rest of the engine knows none of it.
 
-mod draft2;
+mod v0_1;
 
 use lighthouse_telemetry_core::description::Description;
 use lighthouse_telemetry_core::mapping::{Outcome, Subject};
@@ -23,8 +23,8 @@ const IMPORTS: [&str; 2] = ["lighthouse:span-mapper/log", "lighthouse:span-mappe
 /// A version of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contract {
-    /// `0.1.0-draft.2`.
-    Draft2,
+    /// `0.1.0`.
+    V0_1,
 }
 
 /// What `configure` is told, beside what the host is.
@@ -50,12 +50,12 @@ pub fn spoken() -> String {
 }
 
 impl Contract {
-    const ALL: [Self; 1] = [Self::Draft2];
+    const ALL: [Self; 1] = [Self::V0_1];
 
     /// The version, as it stands in names of interfaces.
     pub const fn version(self) -> &'static str {
         match self {
-            Self::Draft2 => draft2::VERSION,
+            Self::V0_1 => v0_1::VERSION,
         }
     }
 
@@ -81,7 +81,7 @@ impl Contract {
             })?;
         for (name, _) in shape.imports(engine) {
             let (interface, version) = split(name);
-            let is_contract = IMPORTS.contains(&interface) && version == built;
+            let is_contract = IMPORTS.contains(&interface) && speaks(contract.version(), version);
             if !is_contract && !wasi::is_offered(interface, version) {
                 return Err(LoadError::ForeignImport(name.to_owned()));
             }
@@ -110,7 +110,7 @@ fn split(name: &str) -> (&str, &str) {
 
 /// What mappers import, for every version.
 pub struct Imports {
-    draft2: Linker<State>,
+    v0_1: Linker<State>,
 }
 
 impl Imports {
@@ -123,25 +123,25 @@ impl Imports {
             }
         };
         Ok(Self {
-            draft2: draft2::imports(engine).map_err(failed(Contract::Draft2))?,
+            v0_1: v0_1::imports(engine).map_err(failed(Contract::V0_1))?,
         })
     }
 }
 
 /// A mapper that is ready to be started.
 pub enum Prepared {
-    Draft2(draft2::Prepared),
+    V0_1(v0_1::Prepared),
 }
 
 /// A mapper in its sandbox.
 pub enum Instance<'p> {
-    Draft2(draft2::Instance<'p>),
+    V0_1(v0_1::Instance<'p>),
 }
 
 /// A mapper in its sandbox, put aside.
 #[derive(Clone, Copy)]
 pub enum Parked {
-    Draft2(draft2::Parked),
+    V0_1(v0_1::Parked),
 }
 
 /// What comes of a call: an error of the sandbox, or what the mapper says.
@@ -156,13 +156,13 @@ impl Prepared {
         engine: &wasmtime::Engine,
     ) -> Result<Self, LoadError> {
         let linker = match contract {
-            Contract::Draft2 => &imports.draft2,
+            Contract::V0_1 => &imports.v0_1,
         };
         let prepared = || {
             let mut linker = linker.clone();
             wasi::offer(&mut linker, component, engine)?;
             match contract {
-                Contract::Draft2 => draft2::Prepared::new(component, &linker).map(Self::Draft2),
+                Contract::V0_1 => v0_1::Prepared::new(component, &linker).map(Self::V0_1),
             }
         };
         prepared().map_err(|error| LoadError::OtherTypes {
@@ -174,16 +174,14 @@ impl Prepared {
     /// Starts an instance in a sandbox.
     pub fn start(&self, store: &mut Store<State>) -> wasmtime::Result<Instance<'_>> {
         match self {
-            Self::Draft2(prepared) => prepared.start(store).map(Instance::Draft2),
+            Self::V0_1(prepared) => prepared.start(store).map(Instance::V0_1),
         }
     }
 
     /// Takes up again an instance of this mapper that was put aside.
     pub fn resume(&self, parked: Parked) -> Instance<'_> {
         match (self, parked) {
-            (Self::Draft2(prepared), Parked::Draft2(parked)) => {
-                Instance::Draft2(prepared.resume(parked))
-            }
+            (Self::V0_1(prepared), Parked::V0_1(parked)) => Instance::V0_1(prepared.resume(parked)),
         }
     }
 }
@@ -192,7 +190,7 @@ impl Instance<'_> {
     /// Puts it aside, to be used with the same store and the same mapper later.
     pub fn park(&self) -> Parked {
         match self {
-            Self::Draft2(instance) => Parked::Draft2(instance.park()),
+            Self::V0_1(instance) => Parked::V0_1(instance.park()),
         }
     }
 
@@ -203,14 +201,14 @@ impl Instance<'_> {
         configuration: &Configuration<'_>,
     ) -> Called<Description> {
         match self {
-            Self::Draft2(instance) => instance.configure(store, configuration),
+            Self::V0_1(instance) => instance.configure(store, configuration),
         }
     }
 
     /// Calls `map-subject`.
     pub fn map(&self, store: &mut Store<State>, subject: &Subject) -> Called<Outcome> {
         match self {
-            Self::Draft2(instance) => instance.map(store, subject),
+            Self::V0_1(instance) => instance.map(store, subject),
         }
     }
 }
@@ -241,8 +239,8 @@ mod tests {
 
     #[test]
     fn a_draft_is_like_no_other_and_patches_are_alike() {
-        assert!(speaks("0.1.0-draft.2", "0.1.0-draft.2"));
-        assert!(!speaks("0.1.0-draft.1", "0.1.0-draft.2"));
+        assert!(speaks("0.2.0-draft.1", "0.2.0-draft.1"));
+        assert!(!speaks("0.2.0-draft.1", "0.2.0-draft.2"));
         assert!(!speaks("0.1.0", "0.1.0-draft.2"));
         assert!(speaks("0.1.0", "0.1.3"));
         assert!(!speaks("0.1.0", "0.2.0"));

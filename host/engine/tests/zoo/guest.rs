@@ -23,12 +23,25 @@ pub struct World {
     mapper: String,
 }
 
+const CONTRACT_TEXT: &str = include_str!("../../../../wit/v0.1.0/mapper.wit");
+
 impl World {
     /// The contract's; or one that this text describes, which includes it.
     pub fn new(including: Option<&str>) -> Self {
+        Self::of(CONTRACT_TEXT, including)
+    }
+
+    /// The contract's, if it were of another version.
+    pub fn of_version(version: &str) -> Self {
+        let package = |version| format!("package lighthouse:span-mapper@{version};");
+        let text = CONTRACT_TEXT.replace(&package("0.1.0"), &package(version));
+        assert_ne!(text, CONTRACT_TEXT);
+        Self::of(&text, None)
+    }
+
+    fn of(contract: &str, including: Option<&str>) -> Self {
         let mut resolve = Resolve::default();
-        let text = include_str!("../../../../wit/mapper.wit");
-        let package = resolve.push_source("mapper.wit", text).unwrap();
+        let package = resolve.push_source("mapper.wit", contract).unwrap();
         let mapper = resolve.packages[package].name.interface_id("mapper");
         let world = match including {
             None => resolve.select_world(&[package], Some("span-mapper")),

@@ -2,7 +2,7 @@
 //! goes on as if nothing had been.
 //!
 //! Here are those that answer what is no answer; `greedy` has those that want more than their limits, `ungranted` those that are
-//! refused at once. `refused.rs` has files that are no mappers at all; what a mapper of the SDK can do wrong is in the host's
+//! refused at once, `versions` those of another version of the contract. `refused.rs` has files that are no mappers at all; what a mapper of the SDK can do wrong is in the host's
 //! `tests/hostile_mapper.rs`.
 // Clippy takes only `#[test]` functions for tests, not what they share.
 #![allow(
@@ -15,6 +15,7 @@
 mod greedy;
 mod guest;
 mod ungranted;
+mod versions;
 mod wasi;
 
 use std::sync::LazyLock;

@@ -15,7 +15,7 @@ static WASI: LazyLock<World> = LazyLock::new(|| {
         package acme:animals;
 
         world animal {
-            include lighthouse:span-mapper/span-mapper@0.1.0-draft.2;
+            include lighthouse:span-mapper/span-mapper@0.1.0;
             import wasi:cli/environment@0.2.3;
             import wasi:cli/exit@0.2.3;
             import wasi:cli/stdin@0.2.3;

@@ -219,7 +219,7 @@ mod tests {
         let answer = json!({
             "mappers": [
                 {
-                    "name": "argo-workflow", "form": "component", "version": "0.1.0", "contract": "0.1.0-draft.2",
+                    "name": "argo-workflow", "form": "component", "version": "0.1.0", "contract": "0.1.0",
                     "digest": "0123456789abcdef", "source": "/mappers/argo-workflow.wasm", "inUse": true,
                     "kinds": [
                         {"group": "argoproj.io", "kind": "Workflow", "role": "subject",
@@ -231,7 +231,7 @@ mod tests {
                     "refused": {"source": "/mappers/argo-workflow.wasm", "reason": "cut off\u{1b}[31m"},
                 },
                 {
-                    "name": "lighthouse", "form": "built-in", "version": "0.1.0", "contract": "0.1.0-draft.2", "digest": "fedcba9876543210",
+                    "name": "lighthouse", "form": "built-in", "version": "0.1.0", "contract": "0.1.0", "digest": "fedcba9876543210",
                     "source": "built-in", "inUse": true, "kinds": [{"webhooks": []}], "conflicts": [],
                     "calls": 0, "errors": 0, "meanSeconds": null, "refused": null,
                 },

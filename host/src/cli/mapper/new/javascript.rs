@@ -17,7 +17,7 @@ macro_rules! example {
 pub(super) fn files(values: &Values) -> Vec<File> {
     let module = format!("{}.wasm", values.name());
     let build = example!("build.mjs")
-        .replace("../../../wit/mapper.wit", "wit/mapper.wit")
+        .replace("../../../wit/v0.1.0/mapper.wit", "wit/v0.1.0/mapper.wit")
         .replace("shipwright.wasm", &module);
     let package = example!("package.json").replace(
         "\"shipwright-buildrun-mapper\"",
@@ -32,7 +32,10 @@ pub(super) fn files(values: &Values) -> Vec<File> {
             values.fill(template!("javascript/mapper.test.js")),
         ),
         ("spans.js", example!("spans.js").to_owned()),
-        ("wit/mapper.wit", repository!("wit/mapper.wit").to_owned()),
+        (
+            "wit/v0.1.0/mapper.wit",
+            repository!("wit/v0.1.0/mapper.wit").to_owned(),
+        ),
         ("README.md", values.fill(template!("javascript/README.md"))),
         (".gitignore", example!(".gitignore").to_owned()),
     ];
@@ -57,7 +60,7 @@ mod tests {
             assert_eq!(package[same], example[same], "{same}");
         }
         let build = content(&files, "build.mjs");
-        for there in ["here('wit/mapper.wit')", "here('shop-build.wasm')"] {
+        for there in ["here('wit/v0.1.0/mapper.wit')", "here('shop-build.wasm')"] {
             assert!(build.contains(there), "{build}");
         }
         assert!(!build.contains("shipwright"), "{build}");

@@ -72,7 +72,10 @@ pub(super) fn files(values: &Values) -> Vec<File> {
             ".cargo/config.toml",
             repository!("mappers/.cargo/config.toml").to_owned(),
         ),
-        ("wit/mapper.wit", repository!("wit/mapper.wit").to_owned()),
+        (
+            "wit/v0.1.0/mapper.wit",
+            repository!("wit/v0.1.0/mapper.wit").to_owned(),
+        ),
     ]
     .map(|(path, content)| (path.to_owned(), content))
     .into();

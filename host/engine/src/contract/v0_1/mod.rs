@@ -1,4 +1,4 @@
-//! Contract `0.1.0-draft.2`.
+//! Contract `0.1.0`.
 
 mod lift;
 mod lower;
@@ -16,12 +16,12 @@ use crate::log::Level;
 use crate::store::State;
 
 /// Its version.
-pub const VERSION: &str = "0.1.0-draft.2";
+pub const VERSION: &str = "0.1.0";
 
 #[allow(missing_docs)]
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "../../wit",
+        path: "../../wit/v0.1.0",
         world: "span-mapper",
         ownership: Borrowing { duplicate_if_necessary: true },
     });
@@ -49,7 +49,7 @@ pub struct Parked(component::Instance);
 /// What such a mapper imports.
 pub fn imports(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    let mut interface = linker.instance("lighthouse:span-mapper/log@0.1.0-draft.2")?;
+    let mut interface = linker.instance("lighthouse:span-mapper/log@0.1.0")?;
     interface.func_wrap(
         "write",
         |store: StoreContextMut<'_, State>, (level, message): (log::Level, String)| {
@@ -68,7 +68,7 @@ pub fn imports(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
 impl Prepared {
     /// Looks for a component's functions.
     pub fn new(component: &Component, linker: &Linker<State>) -> wasmtime::Result<Self> {
-        let interface = "lighthouse:span-mapper/mapper@0.1.0-draft.2";
+        let interface = "lighthouse:span-mapper/mapper@0.1.0";
         let interface = component.get_export_index(None, interface);
         let function = |name| {
             interface
