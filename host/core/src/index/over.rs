@@ -1,8 +1,7 @@
 //! Git events that are over: what a late job needs to know of them and no more, since there are as many as a day has
 //! webhooks.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Index;
@@ -15,13 +14,15 @@ use crate::time::Time;
 /// An exported event is remembered so long, so that a late job does not export its root again.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
+/// Those of so many nanoseconds are forgotten together: what all are looked through for happens a hundred times a day.
+const TOGETHER: u64 = 900_000_000_000;
+
 /// Events whose roots and jobs are exported, by their traces.
 #[derive(Debug, Default)]
 pub(super) struct Over {
     events: HashMap<TraceId, Known>,
-    /// Until when each is remembered, the first to be forgotten on top. A heap lies in one place: what outlives all around it
-    /// must not keep pages of theirs.
-    until: BinaryHeap<Reverse<(Time, TraceId)>>,
+    /// When the first are to be forgotten.
+    next: Option<Time>,
 }
 
 /// What is known of an event that is over.
@@ -55,7 +56,9 @@ impl Index {
 
     /// Nothing is left of an exported event that could still change.
     pub(super) fn remember(&mut self, now: Time, trace: TraceId, received: Option<Time>) {
-        self.remember_until(now.plus(MEMORY), trace, received);
+        let until = now.plus(MEMORY).nanoseconds();
+        let until = until.checked_next_multiple_of(TOGETHER).unwrap_or(until);
+        self.remember_until(Time::from_nanoseconds(until), trace, received);
     }
 
     /// As [`Self::remember`], until a time that was said before.
@@ -65,28 +68,26 @@ impl Index {
         }
         self.over.events.insert(trace, Known { until, received });
         self.changed.over(trace);
-        let entry = Reverse((until, trace));
-        self.over.until.push(entry);
-        if self.over.until.peek() == Some(&entry) {
+        if self.over.next.is_none_or(|next| until < next) {
+            self.over.next = Some(until);
             self.schedule.add(until, Deadline::ForgetEvents);
         }
     }
 
     /// Events have been over for long enough.
     pub(super) fn forget_events_due(&mut self, now: Time) {
-        while let Some(Reverse((until, trace))) = self.over.until.peek().copied() {
-            if until > now {
-                self.schedule.add(until, Deadline::ForgetEvents);
-                break;
+        let changed = &mut self.changed;
+        self.over.events.retain(|trace, known| {
+            let stays = known.until > now;
+            if !stays {
+                changed.over(*trace);
             }
-            self.over.until.pop();
-            self.over.events.remove(&trace);
-            self.changed.over(trace);
-        }
+            stays
+        });
         shrink(&mut self.over.events);
-        let len = self.over.until.len();
-        if self.over.until.capacity() > 8 * len.max(64) {
-            self.over.until.shrink_to(2 * len);
+        self.over.next = self.over.events.values().map(|known| known.until).min();
+        if let Some(next) = self.over.next {
+            self.schedule.add(next, Deadline::ForgetEvents);
         }
     }
 }
