@@ -3,9 +3,11 @@
 //! Everything is checked before anything is started. Nothing here connects to anything.
 
 mod cluster;
+mod compiler;
 mod duration;
 mod leader;
 mod metrics;
+mod size;
 mod state;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 pub use self::cluster::{ClusterOptions, Namespaces, namespace};
+pub use self::compiler::CompilerOptions;
 pub use self::duration::duration;
 pub use self::leader::{LeaderOptions, replica_name};
 pub use self::metrics::MetricOptions;
@@ -157,6 +160,10 @@ pub struct Options {
     /// directory named first has it. What changes there is loaded at once
     #[arg(long, value_name = "DIRECTORY")]
     pub mappers: Vec<PathBuf>,
+
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
 
     /// What is kept on disk.
     #[command(flatten)]

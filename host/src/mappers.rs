@@ -1,6 +1,7 @@
 //! The mappers in use: the built-in ones, and those of directories.
 
 mod candidate;
+mod compiler;
 mod component;
 mod directory;
 mod library;
@@ -19,6 +20,7 @@ use lighthouse_telemetry_core::mapping::Outcome;
 use lighthouse_telemetry_engine::{Code, Engine, Limits, Mapper};
 
 pub use self::candidate::{Candidate, Rule, candidates, rules};
+pub use self::compiler::{CompileLimits, Compiler, Program, SMALL_BYTES, compile};
 pub use self::component::component;
 pub use self::directory::Form;
 pub use self::library::Library;
@@ -96,8 +98,8 @@ impl Mappers {
     ///
     /// # Errors
     /// If this machine cannot run WebAssembly, or anything in a directory cannot be used.
-    pub fn strictly(directories: Vec<PathBuf>) -> anyhow::Result<Self> {
-        let library = Library::open(directories, Clock::system())?;
+    pub fn strictly(directories: Vec<PathBuf>, compiler: Compiler) -> anyhow::Result<Self> {
+        let library = Library::open(directories, compiler, Clock::system())?;
         match library.report().troubles().as_slice() {
             [] => Ok(library.mappers().clone()),
             troubles => anyhow::bail!("{}", troubles.join("; ")),

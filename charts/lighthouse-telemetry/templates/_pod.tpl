@@ -102,6 +102,9 @@ spec:
         {{- range $mappers.volumes }}
         - --mappers=/mappers/{{ .name }}
         {{- end }}
+        {{- if $mappers.volumes }}
+        - --mapper-compile-memory={{ $mappers.compileMemory }}
+        {{- end }}
         - --resync-interval={{ $config.resyncInterval }}
         {{- with $config.settle }}
         - --settle={{ . }}
@@ -165,11 +168,11 @@ spec:
         - name: admin
           containerPort: 9090
           protocol: TCP
-      # Long enough for a disk that is slow to be read; until then nothing answers.
+      # Long enough for a disk that is slow to be read, and for big mappers to be compiled; until then nothing answers.
       startupProbe:
         httpGet: {path: /healthz, port: admin}
         periodSeconds: 2
-        failureThreshold: 60
+        failureThreshold: {{ empty $mappers.volumes | ternary 60 300 }}
       livenessProbe:
         httpGet: {path: /healthz, port: admin}
         periodSeconds: 10

@@ -1,5 +1,6 @@
 //! The engine: what all mappers share.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::time::Duration;
@@ -44,6 +45,14 @@ pub enum Code<'a> {
     /// What [`precompile`](crate::precompile) made of one. This is native code and runs as it is: only for
     /// bytes that the build embedded in the executable, never for a file.
     Precompiled(&'a [u8]),
+    /// A component, and what [`compile`](crate::compile) made of it. This is native code, too: only for bytes that come from this
+    /// program and that nobody else can have changed. `docs/adr/0055-compiling-big-mappers.md` says how that is known.
+    Compiled {
+        /// The component.
+        component: &'a [u8],
+        /// Its native code.
+        native: &'a [u8],
+    },
 }
 
 impl Engine {
@@ -85,6 +94,27 @@ impl Engine {
         self.0.pooled
     }
 
+    /// What native code must have been made for to run here: wasmtime's version, the processor and all settings that concern code. Equal
+    /// numbers are a hint where to look for such; whether it fits is seen when it is loaded.
+    #[must_use]
+    pub fn compatibility(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.0
+            .engine
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Refuses what can be seen to be no mapper before it is compiled.
+    ///
+    /// # Errors
+    /// If the bytes are no whole component, or want more to begin with than there is.
+    pub fn check(&self, component: &[u8]) -> Result<(), LoadError> {
+        artifact::check(component)?;
+        artifact::check_size(component, &self.0.limits)
+    }
+
     /// Makes a mapper of code: compiles it if need be, checks its types, configures it with the operator's
     /// text in two instances, which must agree, and maps an object that has nothing but a name.
     ///
@@ -108,13 +138,16 @@ impl Engine {
         let engine = &self.0.engine;
         let (component, bytes) = match code {
             Code::Component(bytes) => {
-                artifact::check(bytes)?;
-                artifact::check_size(bytes, &self.0.limits)?;
+                self.check(bytes)?;
                 let component = Component::from_binary(engine, bytes)
                     .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
                 (component, bytes)
             }
             Code::Precompiled(bytes) => (precompiled::load(engine, bytes)?, bytes),
+            Code::Compiled { component, native } => {
+                self.check(component)?;
+                (precompiled::load(engine, native)?, component)
+            }
         };
         Built::new(&self.0, &component, digest(&[bytes]))
     }

@@ -57,6 +57,12 @@ pub enum LoadError {
     /// The bytes are not valid, or use what the host does not offer.
     #[error("the component is not valid: {0}")]
     Invalid(String),
+    /// There is not enough memory to compile it.
+    #[error("there is not enough memory to compile the component")]
+    NoMemory,
+    /// Native code of another version, machine or setting.
+    #[error("the native code does not fit this program: {0}")]
+    OtherCode(String),
     /// A component of another world.
     #[error(
         "the component exports no '{wanted}' interface: build it for the world 'span-mapper' of the contract"

@@ -30,4 +30,4 @@ pub use error::{
 pub use interpreter::Interpreter;
 pub use limits::{Limits, OutputLimits};
 pub use mapper::Mapper;
-pub use precompiled::precompile;
+pub use precompiled::{compile, precompile};

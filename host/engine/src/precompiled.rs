@@ -1,7 +1,8 @@
-//! Native code made ahead of time, so that a start compiles nothing. `docs/adr/0003-embedded-native-code.md`
+//! Native code made ahead of time, or in another process. `docs/adr/0003-embedded-native-code.md`
 //! says why an unsafe line is here, and what keeps it sound.
 
 use wasmtime::component::Component;
+use wasmtime::{Config, OutOfMemory};
 
 use crate::artifact;
 use crate::engine;
@@ -25,27 +26,53 @@ pub fn precompile(bytes: &[u8], target: Option<&str>) -> Result<Vec<u8>, Precomp
         };
         config.target(target).map_err(unknown)?;
         let compiler = wasmtime::Engine::new(&config).map_err(unknown)?;
-        return compile(&compiler, bytes);
+        return Ok(compile_with(&compiler, bytes)?);
     }
-    let compiler = wasmtime::Engine::new(&config)
-        .map_err(|error| LoadError::Invalid(format!("no compiler: {error}")))?;
-    compile(&compiler, bytes)
+    Ok(compile_with(&compiler(&config)?, bytes)?)
 }
 
-fn compile(compiler: &wasmtime::Engine, bytes: &[u8]) -> Result<Vec<u8>, PrecompileError> {
-    let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
-    Ok(compiler.precompile_component(bytes).map_err(invalid)?)
+/// Compiles a component to native code for this machine, as [`Code::Compiled`] takes it, on the calling thread alone: where memory
+/// is limited there may be none for others. The code runs as that of [`precompile`] does.
+///
+/// # Errors
+/// If the bytes are no component, or there is no memory left.
+///
+/// [`Code::Compiled`]: crate::Code::Compiled
+pub fn compile(bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    artifact::check(bytes)?;
+    let mut config = engine::configuration(&Limits::default());
+    config.parallel_compilation(false);
+    compile_with(&compiler(&config)?, bytes)
+}
+
+fn compiler(config: &Config) -> Result<wasmtime::Engine, LoadError> {
+    let compiler = wasmtime::Engine::new(config);
+    compiler.map_err(|error| refusal(&error.context("no compiler")))
+}
+
+fn compile_with(compiler: &wasmtime::Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let compiled = compiler.precompile_component(bytes);
+    compiled.map_err(|error| refusal(&error))
+}
+
+fn refusal(error: &wasmtime::Error) -> LoadError {
+    if error.is::<OutOfMemory>() {
+        LoadError::NoMemory
+    } else {
+        LoadError::Invalid(format!("{error:#}"))
+    }
 }
 
 /// Takes native code back.
 ///
-/// The bytes must come from [`precompile`] and be out of anyone's reach since: they are run as they are. The
+/// The bytes must come from [`precompile`] or [`compile`] and be out of anyone's reach since: they are run as they are. The
 /// only caller hands on [`Code::Precompiled`](crate::Code::Precompiled), which is for bytes that the build
-/// embedded in the executable.
+/// embedded in the executable, and [`Code::Compiled`](crate::Code::Compiled), which is for such that this program has made and
+/// knows to be unchanged.
 pub fn load(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     // SAFETY: the caller vouches for the bytes, see above. Code for another version, machine or setting is
     // recognised by wasmtime and refused.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine, bytes) };
-    component.map_err(|error| LoadError::Invalid(format!("{error:#}")))
+    component.map_err(|error| LoadError::OtherCode(format!("{error:#}")))
 }

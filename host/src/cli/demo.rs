@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use super::replay::{Play, Played, shown, speed};
 use super::{interruptible, print};
-use crate::config::{ConfigError, LogFormat};
+use crate::config::{CompilerOptions, ConfigError, LogFormat};
 use crate::recording::Recording;
 use crate::{export, logging};
 
@@ -36,6 +36,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     pub mappers: Vec<PathBuf>,
 
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
+
     /// Replay this recording instead of the one that comes with the program
     #[arg(long, value_name = "FILE")]
     pub recording: Option<PathBuf>,
@@ -56,6 +60,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         what: "a recorded pull request",
         recording: &recording,
         mappers: arguments.mappers.clone(),
+        compiler: arguments.compiler.compiler(),
         speed: Some(arguments.speed),
         others: arguments.otlp.as_deref().map(other).transpose()?,
     };

@@ -10,6 +10,7 @@ mod report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::CompilerOptions;
 use crate::mappers::Mappers;
 use crate::view::Terminal;
 
@@ -22,6 +23,9 @@ pub struct Arguments {
     /// Directory of mappers, as for `serve`; may be given several times
     #[arg(long, value_name = "DIRECTORY")]
     pub mappers: Vec<PathBuf>,
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
     /// Print JSON: what each mapper says of each object, and the traces
     #[arg(long)]
     pub json: bool,
@@ -36,7 +40,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     for file in &arguments.files {
         objects.extend(input::read(file)?);
     }
-    let mappers = Mappers::strictly(arguments.mappers)?;
+    let mappers = Mappers::strictly(arguments.mappers, arguments.compiler.compiler())?;
     let mapped = mapping::map(&mappers.catalog, objects, |request| mappers.map(request));
     let text = if arguments.json {
         let mut text = serde_json::to_string_pretty(&report::to_json(&mapped))?;

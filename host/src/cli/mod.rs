@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use futures::future::LocalBoxFuture;
+
+use crate::mappers;
 
 mod cluster;
 pub mod context;
@@ -59,6 +62,9 @@ pub enum Command {
     /// Make, check and package mappers, and ask a running plugin about its own
     #[command(visible_alias = "mappers")]
     Mapper(mapper::Arguments),
+    /// Compile a component from standard input; the plugin starts this by itself
+    #[command(hide = true)]
+    Compile(mappers::CompileLimits),
 }
 
 /// Runs the command that the process was started with. Its exit codes: 0 all is well, 1 something failed,
@@ -69,6 +75,17 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refused(&error),
     };
+    let work: LocalBoxFuture<'static, anyhow::Result<ExitCode>> = match arguments.command {
+        // Each of the other threads would count towards its memory.
+        Command::Compile(limits) => return mappers::compile(&limits),
+        Command::Serve(arguments) => Box::pin(serve::run(*arguments)),
+        Command::Demo(arguments) => Box::pin(demo::run(arguments)),
+        Command::Record(arguments) => Box::pin(record::run(arguments)),
+        Command::Replay(arguments) => Box::pin(replay::run(arguments)),
+        Command::Map(arguments) => Box::pin(map::run(arguments)),
+        Command::Context(arguments) => Box::pin(async move { context::run(&arguments) }),
+        Command::Mapper(arguments) => Box::pin(mapper::run(arguments)),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -76,17 +93,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("cannot start threads")),
     };
-    let outcome = runtime.block_on(async {
-        match arguments.command {
-            Command::Serve(arguments) => Box::pin(serve::run(*arguments)).await,
-            Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
-            Command::Record(arguments) => Box::pin(record::run(arguments)).await,
-            Command::Replay(arguments) => Box::pin(replay::run(arguments)).await,
-            Command::Map(arguments) => Box::pin(map::run(arguments)).await,
-            Command::Context(arguments) => context::run(&arguments),
-            Command::Mapper(arguments) => Box::pin(mapper::run(arguments)).await,
-        }
-    });
+    let outcome = runtime.block_on(work);
     // A look-up of a name in the system's resolver cannot be cancelled; nothing waits for its answer.
     runtime.shutdown_background();
     outcome.unwrap_or_else(|error| failed(&error))

@@ -24,7 +24,7 @@ use super::cluster::connect;
 use super::kind::kind;
 use super::say;
 use crate::clock::Clock;
-use crate::config::{ClusterOptions, LogFormat, duration};
+use crate::config::{ClusterOptions, CompilerOptions, LogFormat, duration};
 use crate::kinds::Kinds;
 use crate::logging;
 use crate::mappers::Mappers;
@@ -61,6 +61,10 @@ pub struct Arguments {
     #[arg(long, value_name = "DIRECTORY")]
     pub mappers: Vec<PathBuf>,
 
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
+
     /// Kind to record beside those that mappers want, such as example.com/v1/Build; may be given several times
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub kind: Vec<ObjectSource>,
@@ -80,7 +84,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let directories = arguments.mappers.clone();
-    let mappers = spawn_blocking(|| Mappers::strictly(directories)).await??;
+    let compiler = arguments.compiler.compiler();
+    let mappers = spawn_blocking(|| Mappers::strictly(directories, compiler)).await??;
     let sources = sources(&mappers, arguments.kind.clone());
     let client = connect(arguments.cluster.kubeconfig.as_deref()).await?;
     let file = OpenOptions::new()

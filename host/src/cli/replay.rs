@@ -13,7 +13,7 @@ use similar::TextDiff;
 
 pub(super) use self::play::{Play, Played};
 use super::{interruptible, print, say};
-use crate::config::LogFormat;
+use crate::config::{CompilerOptions, LogFormat};
 use crate::recording::Recording;
 use crate::{logging, view};
 
@@ -38,6 +38,10 @@ pub struct Arguments {
     /// Directory of mappers, as for `serve`; may be given several times
     #[arg(long, value_name = "DIRECTORY")]
     pub mappers: Vec<PathBuf>,
+
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
 
     /// How many times as fast as it happened; without it, as fast as it goes
     #[arg(long, value_name = "FACTOR", value_parser = speed)]
@@ -78,6 +82,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         what: &what,
         recording: &recording,
         mappers: arguments.mappers.clone(),
+        compiler: arguments.compiler.compiler(),
         speed: arguments.speed,
         others: None,
     };

@@ -38,7 +38,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         tracing::warn!("--child-pr-delay has no effect yet");
     }
     let directories = arguments.mappers.clone();
-    let library = move || Library::open(directories, Clock::system());
+    let compiler = arguments.compiler.compiler();
+    let compiler = compiler.keeping_in(&arguments.state.settings().directory);
+    let library = move || Library::open(directories, compiler, Clock::system());
     let library = tokio::task::spawn_blocking(library).await??;
     let (state, kept) = State::open(
         arguments.state.settings(),

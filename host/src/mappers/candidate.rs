@@ -9,6 +9,7 @@ use lighthouse_telemetry_core::description::{Description, ObjectSource, Source};
 use lighthouse_telemetry_core::time::Time;
 use lighthouse_telemetry_engine::{Engine, Limits, Mapper};
 
+use super::compiler::Compiler;
 use super::directory::{self, Form, Module, Stamp};
 use super::library::Judge;
 use crate::kinds::Served;
@@ -43,8 +44,8 @@ pub struct Judged {
 ///
 /// # Errors
 /// If this machine cannot run WebAssembly.
-pub fn candidates(paths: &[PathBuf]) -> anyhow::Result<Vec<Candidate>> {
-    let mut judge = Judge::new(Engine::new(Limits::default())?);
+pub fn candidates(paths: &[PathBuf], compiler: Compiler) -> anyhow::Result<Vec<Candidate>> {
+    let mut judge = Judge::new(Engine::new(Limits::default())?, compiler);
     let mut candidates = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -205,7 +206,8 @@ mod tests {
         fs::write(path.join("more/ü.wasm"), ARGO).unwrap();
         let paths = ["argo.wasm", "more", "argo.txt", "none.wasm"];
         fs::write(path.join("argo.txt"), ARGO).unwrap();
-        let candidates = candidates(&paths.map(|name| path.join(name))).unwrap();
+        let candidates =
+            candidates(&paths.map(|name| path.join(name)), Compiler::default()).unwrap();
         let [argo, half, umlaut, text, none] = candidates.as_slice() else {
             panic!("{candidates:?}");
         };

@@ -10,6 +10,7 @@ use lighthouse_telemetry_engine::{
     Code, Engine, Interpreter, Limits, LoadError, Mapper, Rejection,
 };
 
+use super::compiler::Compiler;
 use super::directory::{self, Form, Listing, Module, ReadError, Stamp};
 use super::report::{Entry, Loaded, Origin, Outcome, Place, Reload, Report};
 use super::{INTERPRETER, Mappers, builtin};
@@ -54,7 +55,11 @@ impl Library {
     ///
     /// # Errors
     /// If this machine cannot run WebAssembly.
-    pub fn open(directories: Vec<PathBuf>, clock: Clock) -> anyhow::Result<Self> {
+    pub fn open(
+        directories: Vec<PathBuf>,
+        compiler: Compiler,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
         let engine = Engine::new(Limits::default())?;
         let built_in: Vec<_> = builtin(&engine)?.into_iter().map(Arc::new).collect();
         let directories = directories.into_iter().map(|path| Directory {
@@ -69,7 +74,7 @@ impl Library {
             directories: directories.collect(),
             modules: BTreeMap::new(),
             report: Report::default(),
-            judge: Judge::new(engine),
+            judge: Judge::new(engine, compiler),
             clock,
             built_in,
         };
@@ -339,14 +344,16 @@ impl Library {
 /// Makes mappers of modules and of texts.
 pub(super) struct Judge {
     engine: Engine,
+    compiler: Compiler,
     /// What reads texts, once there is one.
     interpreter: Option<Interpreter>,
 }
 
 impl Judge {
-    pub(super) const fn new(engine: Engine) -> Self {
+    pub(super) const fn new(engine: Engine, compiler: Compiler) -> Self {
         Self {
             engine,
+            compiler,
             interpreter: None,
         }
     }
@@ -355,8 +362,8 @@ impl Judge {
     pub(super) fn judge(&mut self, module: Module, now: Time) -> Found {
         let judged = match module.form {
             Form::Component => self
-                .engine
-                .load(&module.name, Code::Component(&module.bytes), "")
+                .compiler
+                .load(&self.engine, &module)
                 .map_err(|error| error.to_string()),
             Form::Declarative => self.read(&module),
         };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::mappers::Mappers;
+use crate::mappers::{Compiler, Mappers};
 use crate::recording::{Happening, Recording};
 use crate::testing::{Asked, api, lines, status};
 
@@ -319,7 +319,8 @@ async fn a_mapper_of_a_kind_that_may_not_be_read_says_which_rule_it_needs() {
     const ARGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/argo-workflow.wasm"));
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("argo.wasm"), ARGO).unwrap();
-    let mappers = Mappers::strictly(vec![directory.path().to_owned()]).unwrap();
+    let mappers =
+        Mappers::strictly(vec![directory.path().to_owned()], Compiler::default()).unwrap();
     let watching = watch(
         Arc::clone(&mappers.catalog),
         &[],

@@ -76,7 +76,8 @@ fn options_say_what_the_values_say() {
         "config": {"namespaces": ["a", "b"], "settle": "7s", "patchesPerSecond": 20, "clusterName": "prod",
             "metricAttributes": ["cicd.pipeline.name", "vcs.repository.name"], "metricSeries": 100_000},
         "deployment": {"replicas": 2}, "leaderElection": {"leaseDuration": "20s"},
-        "mappers": {"inline": {"a": "AGFzbQEAAAA="}, "configMaps": ["b"], "volumes": [{"name": "c", "emptyDir": {}}]},
+        "mappers": {"inline": {"a": "AGFzbQEAAAA="}, "configMaps": ["b"], "volumes": [{"name": "c", "emptyDir": {}}],
+            "compileMemory": "768MiB"},
         "state": {"maxSize": "512MiB"},
     }));
     assert_eq!(several.cluster.namespace, ["a", "b"]);
@@ -99,6 +100,7 @@ fn options_say_what_the_values_say() {
         .map(|path| path.display().to_string())
         .collect();
     assert_eq!(mappers, ["/mappers/inline", "/mappers/b", "/mappers/c"]);
+    assert_eq!(several.compiler.mapper_compile_memory, 768 << 20);
     assert_eq!(several.state.state_max_size, 512 << 20);
     let all = of(json!({"config": {"allNamespaces": true}}));
     assert!(all.cluster.all_namespaces);

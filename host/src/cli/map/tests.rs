@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::mappers::Compiler;
 use crate::view::Terminal;
 
 const PLAIN: Terminal = Terminal {
@@ -150,7 +151,7 @@ fn the_examples_in_yaml_map_what_was_recorded() {
     for example in ["flux-kustomization", "cert-manager"] {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../mappers/examples/");
         let directory = std::path::Path::new(directory).join(example);
-        let mappers = Mappers::strictly(vec![directory.clone()]).unwrap();
+        let mappers = Mappers::strictly(vec![directory.clone()], Compiler::default()).unwrap();
         let text = std::fs::read_to_string(directory.join("objects.yaml")).unwrap();
         let objects = input::parse("objects.yaml", &text).unwrap();
         let mapped = mapping::map(&mappers.catalog, objects, |request| mappers.map(request));

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{CONFIG_MAP, bytes};
 use crate::cli::print;
+use crate::config::CompilerOptions;
 use crate::mappers::{Candidate, candidates, is_built_in, rules};
 use crate::view::sanitised;
 
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Files of mappers, and directories of such, as the plugin takes them
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -34,7 +38,7 @@ pub struct Arguments {
 
 /// Judges the files and says what came of it.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let candidates = candidates(&arguments.files)?;
+    let candidates = candidates(&arguments.files, arguments.compiler.compiler())?;
     let text = if arguments.json {
         let all: Vec<Value> = candidates.iter().map(to_json).collect();
         format!("{:#}\n", Value::from(all))
@@ -237,6 +241,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::mappers::Compiler;
 
     /// Digests change with the compiler that builds the guests; sizes do.
     fn settled(text: &str) -> String {
@@ -266,7 +271,7 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             files.push(path);
         }
-        let mut candidates = candidates(&files).unwrap();
+        let mut candidates = candidates(&files, Compiler::default()).unwrap();
         for candidate in &mut candidates {
             candidate.path = candidate.path.file_name().unwrap().into();
         }

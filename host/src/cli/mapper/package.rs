@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 
 use super::{CONFIG_MAP, bytes};
 use crate::cli::{print, say};
-use crate::config::namespace;
+use crate::config::{CompilerOptions, namespace};
 use crate::mappers::{Candidate, Form, candidates};
 
 pub(super) const EXAMPLES: &str = "Example:
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Where to write the manifest, instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// How they are compiled.
+    #[command(flatten)]
+    pub compiler: CompilerOptions,
 }
 
 /// A name of an object: a DNS subdomain (RFC 1123), as Kubernetes demands.
@@ -53,7 +56,7 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Judges the files, and writes the manifest if all are mappers and small enough.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let candidates = candidates(&arguments.files)?;
+    let candidates = candidates(&arguments.files, arguments.compiler.compiler())?;
     let manifest = match manifest(arguments, &candidates) {
         Ok(manifest) => manifest,
         Err(troubles) => {
@@ -143,6 +146,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
+    use crate::mappers::Compiler;
 
     const ARGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/argo-workflow.wasm"));
     const TWELVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twelve-fields.wasm"));
@@ -156,12 +160,15 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             paths.push(path);
         }
-        let candidates = candidates(&paths).unwrap();
+        let candidates = candidates(&paths, Compiler::here()).unwrap();
         let arguments = Arguments {
             files: paths,
             name: "mappers".to_owned(),
             namespace: namespace.map(str::to_owned),
             output: None,
+            compiler: CompilerOptions {
+                mapper_compile_memory: 0,
+            },
         };
         manifest(&arguments, &candidates)
     }

@@ -10,7 +10,7 @@ use super::progress::Display;
 use super::whole::Expected;
 use crate::embedded::Server;
 use crate::export;
-use crate::mappers::Mappers;
+use crate::mappers::{Compiler, Mappers};
 use crate::recording::{Happening, Recording};
 use crate::stage::{self, AFTERWARDS, Setting, Stage};
 
@@ -23,6 +23,8 @@ pub(in crate::cli) struct Play<'a> {
     pub recording: &'a Recording,
     /// Directories of mappers.
     pub mappers: Vec<PathBuf>,
+    /// What compiles them.
+    pub compiler: Compiler,
     /// How many times as fast as it happened; none: as fast as it goes.
     pub speed: Option<f64>,
     /// Where spans are sent to as well.
@@ -53,8 +55,8 @@ impl Play<'_> {
         let server = Server::start_with(stage::resources(self.recording))
             .await
             .context("cannot listen on loopback")?;
-        let directories = self.mappers;
-        let mappers = spawn_blocking(|| Mappers::strictly(directories)).await??;
+        let (directories, compiler) = (self.mappers, self.compiler);
+        let mappers = spawn_blocking(|| Mappers::strictly(directories, compiler)).await??;
         let setting = Setting {
             server,
             mappers,

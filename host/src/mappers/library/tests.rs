@@ -9,7 +9,7 @@ const TWELVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twelve-fields.wa
 
 fn library(directories: &[&Path]) -> Library {
     let directories = directories.iter().map(|path| path.to_path_buf());
-    Library::open(directories.collect(), Clock::system()).unwrap()
+    Library::open(directories.collect(), Compiler::default(), Clock::system()).unwrap()
 }
 
 fn names(library: &Library) -> Vec<String> {
@@ -85,7 +85,7 @@ fn a_bad_module_in_place_of_a_built_in_one_leaves_that_in_use() {
     let library = library(&[directory.path()]);
     assert_eq!(names(&library), BUILT_IN);
     assert_eq!(library.report().refused(), ["tekton"]);
-    assert!(Mappers::strictly(vec![directory.path().to_owned()]).is_err());
+    assert!(Mappers::strictly(vec![directory.path().to_owned()], Compiler::default()).is_err());
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::clock::Clock;
+use crate::mappers::Compiler;
 
 const ARGO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/argo-workflow.wasm"));
 
@@ -39,7 +40,12 @@ async fn a_module_is_in_use_as_soon_as_it_is_there_and_until_it_is_gone() {
         fs::create_dir_all(directory.join("..1")).unwrap();
         fs::create_dir_all(directory.join("..2")).unwrap();
         symlink("..1", directory.join("..data")).unwrap();
-        let library = Library::open(vec![directory.clone()], Clock::system()).unwrap();
+        let library = Library::open(
+            vec![directory.clone()],
+            Compiler::default(),
+            Clock::system(),
+        )
+        .unwrap();
         let stop = CancellationToken::new();
         let (mut in_use, task) = watch(library, settings, stop.clone());
         let first = in_use.first().clone();
@@ -62,7 +68,12 @@ async fn a_module_is_in_use_as_soon_as_it_is_there_and_until_it_is_gone() {
 async fn a_directory_that_comes_later_is_found() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("mappers");
-    let library = Library::open(vec![directory.clone()], Clock::system()).unwrap();
+    let library = Library::open(
+        vec![directory.clone()],
+        Compiler::default(),
+        Clock::system(),
+    )
+    .unwrap();
     let stop = CancellationToken::new();
     let (mut in_use, task) = watch(library, looking(), stop.clone());
     let first = in_use.first().clone();
@@ -79,7 +90,7 @@ async fn what_changes_again_while_it_is_loaded_is_loaded_again() {
     const TWELVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/twelve-fields.wasm"));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
-    let library = Library::open(vec![path.clone()], Clock::system()).unwrap();
+    let library = Library::open(vec![path.clone()], Compiler::default(), Clock::system()).unwrap();
     let report = library.report().clone();
     let stop = CancellationToken::new();
     let (mut in_use, task) = watch(library, looking(), stop.clone());
