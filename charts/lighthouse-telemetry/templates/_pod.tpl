@@ -172,7 +172,7 @@ spec:
       startupProbe:
         httpGet: {path: /healthz, port: admin}
         periodSeconds: 2
-        failureThreshold: {{ empty $mappers.volumes | ternary 60 300 }}
+        failureThreshold: {{ empty $mappers.volumes | ternary 60 450 }}
       livenessProbe:
         httpGet: {path: /healthz, port: admin}
         periodSeconds: 10

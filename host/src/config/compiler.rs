@@ -33,7 +33,6 @@ mod tests {
     use clap::Parser as _;
 
     use super::super::tests::Command;
-    use super::*;
 
     #[test]
     fn memory_is_a_size_that_a_compiler_fits_into() {

@@ -6,7 +6,7 @@ mod child;
 mod frame;
 mod process;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lighthouse_telemetry_engine::{Code, Engine, LoadError, Mapper};
@@ -131,7 +131,7 @@ impl Compiler {
         Ok(mapper)
     }
 
-    fn kept(&self, name: &Name, path: &PathBuf) -> Option<Vec<u8>> {
+    fn kept(&self, name: &Name, path: &Path) -> Option<Vec<u8>> {
         let found = self.cache.as_ref()?.find(name);
         found.unwrap_or_else(|error| {
             tracing::warn!(

@@ -14,8 +14,9 @@ pub const REFUSED: u8 = 3;
 /// What it ends with when it has no memory left, and lives to say so.
 pub const NO_MEMORY: u8 = 4;
 
-/// Behind the plugin, but not starved by it: with the last niceness, 19, 0.4 s of work took 200 s on a machine where all others were busy.
-const NICENESS: i32 = 10;
+/// Behind the plugin, but not starved where all is busy: a third of the share of others. With the last niceness, 19, less than a second of work
+/// took minutes on such a machine.
+const NICENESS: i32 = 5;
 
 /// What compiling may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
@@ -144,12 +144,7 @@ pub fn compile(
         }
         Ok(told)
     })?;
-    let told = match told {
-        Ok(told) => told,
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            return Err(ProcessError::Patience(patience));
-        }
-    };
+    let told = told.map_err(|_| ProcessError::Patience(patience))?;
     let status = running.ended_by(deadline).map_err(failed)?;
     let status = status.ok_or(ProcessError::Patience(patience))?;
     judge(status, told, limits)
