@@ -100,7 +100,7 @@ fn native_code_that_is_not_ours() {
     let error = engine
         .load("guest", Code::Precompiled(b"\x7fELF"), "")
         .unwrap_err();
-    assert!(matches!(error, LoadError::Invalid(_)), "{error}");
+    assert!(matches!(error, LoadError::OtherCode(_)), "{error}");
     let component = wat::parse_str("(component)").unwrap();
     let error = precompile(&component, Some("pdp11-unknown-unix")).unwrap_err();
     assert!(error.to_string().contains("pdp11"), "{error}");

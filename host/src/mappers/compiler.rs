@@ -17,14 +17,13 @@ pub use self::child::{CompileLimits, run as compile};
 pub use self::process::{ProcessError, Program};
 use super::directory::Module;
 
-/// A component of more bytes is compiled in a process of its own. One of so many takes up to a second and some 40 MB; what a
-/// ConfigMap holds is never larger.
+/// A component of more bytes is compiled in a process of its own. What a ConfigMap holds is never larger.
 pub const SMALL_BYTES: usize = 1 << 20;
-/// Native code of more bytes is refused: three times what a JavaScript component of 12 MB comes to.
+/// Native code of more bytes is refused: it is held in memory twice while it is loaded.
 pub const NATIVE_BYTES: u64 = 128 << 20;
 /// What compiling may take by default, in bytes of address space.
 pub const MEMORY: u64 = 1 << 30;
-/// The processor's time that compiling may take. One of 12 MB takes 10 s of it, 80 s where the compiler itself was not optimised.
+/// The processor's time that compiling may take. One of 12 MB takes 76 s of it where the compiler itself was not optimised.
 const PROCESSOR: Duration = Duration::from_secs(300);
 /// So long it may take by the clock, which says nothing about the component: other processes go first.
 const PATIENCE: Duration = Duration::from_secs(900);
