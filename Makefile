@@ -31,7 +31,7 @@ demo: ## Replay a recorded pull request and show its trace: no cluster needed
 .PHONY: test
 test: ## All tests, with a real kube-apiserver (KUBEBUILDER_ASSETS, else built once)
 	@tests/kube-apiserver/build.sh >/dev/null
-	@tests/helm.sh >/dev/null
+	@tests/cluster-tool.sh helm >/dev/null
 	@tests/promtool.sh
 	$(CARGO) test --locked --workspace
 	$(CARGO) test --locked $(GUESTS) --workspace
@@ -55,7 +55,7 @@ javascript: ## Follow docs/mappers.md: make a mapper in JavaScript (Node.js and 
 
 .PHONY: chart
 chart: ## Lint the Helm chart and package it
-	@helm=$$(tests/helm.sh); \
+	@helm=$$(tests/cluster-tool.sh helm); \
 	$$helm lint --strict --quiet --set exporter.endpoint=http://localhost:4317 charts/lighthouse-telemetry; \
 	$$helm package --destination $(TARGET_DIR)/charts charts/lighthouse-telemetry
 

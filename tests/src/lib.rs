@@ -20,6 +20,7 @@ pub mod process;
 pub mod pure;
 pub mod real;
 pub mod scenario;
+pub mod tool;
 pub mod wait;
 pub mod web;
 pub mod webhook;
