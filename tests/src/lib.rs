@@ -14,6 +14,7 @@ pub mod helm;
 pub mod host;
 pub mod link;
 pub mod load;
+pub mod mount;
 pub mod namespace;
 pub mod outcome;
 pub mod process;

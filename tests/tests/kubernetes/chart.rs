@@ -68,7 +68,7 @@ async fn run(ground: &Ground, arguments: &[&str], values: Option<Value>) -> Resu
 }
 
 /// Installs or upgrades the chart in a namespace.
-async fn put(ground: &Ground, command: &str, namespace: &str, values: Value) -> Result<String> {
+pub async fn put(ground: &Ground, command: &str, namespace: &str, values: Value) -> Result<String> {
     let chart = helm::chart();
     let chart = chart.to_string_lossy();
     let mut all = json!({"exporter": {"endpoint": "http://otel-collector.observability:4317"}});
@@ -270,8 +270,8 @@ fn without(rules: &[Value], verb: &str) -> Vec<Value> {
     rules
 }
 
-/// Gives the chart's account in namespace `home` these rights in another one.
-async fn grant(ground: &Ground, home: &str, namespace: &str, rules: &[Value]) -> Result<()> {
+/// Gives the chart's account in namespace `home` these rights in any one.
+pub async fn grant(ground: &Ground, home: &str, namespace: &str, rules: &[Value]) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "some"}, "rules": rules,

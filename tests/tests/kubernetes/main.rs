@@ -21,11 +21,13 @@ use tokio::runtime::Runtime;
 mod chart;
 mod comebacks;
 mod faults;
+mod foreign;
 mod kills;
 mod mappers;
 mod outage;
 mod processes;
 mod replicas;
+mod texts;
 mod webhooks;
 
 /// A test that is no scenario.
@@ -99,6 +101,7 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
         .chain(outage::ALL)
         .chain(processes::ALL)
         .chain(replicas::ALL)
+        .chain(texts::ALL)
         .chain(webhooks::ALL);
     for (name, test) in tests {
         let ground = ground.cloned();

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::cluster::request;
 use lighthouse_telemetry_tests::host::{ELECTION, Kills, LEASE};
+use lighthouse_telemetry_tests::mount::Mount;
 use lighthouse_telemetry_tests::namespace::Namespace;
 use lighthouse_telemetry_tests::outcome::count;
 use lighthouse_telemetry_tests::process::{KEY, Process};
@@ -13,6 +14,7 @@ use lighthouse_telemetry_tests::scenario::{ANYWHERE, Scenario};
 use lighthouse_telemetry_tests::{real, webhook};
 use serde_json::{Value, json};
 
+use super::foreign::{build, definition, main_span, mapper, mappers, pod, text};
 use super::processes::{annotated, job, push, receiver};
 use super::{Ground, Test, compare};
 
@@ -32,6 +34,10 @@ pub const ALL: &[(&str, Test)] = &[
     (
         "a_leader_that_was_suspended_does_not_go_on_as_such",
         |ground| Box::pin(suspended(ground)),
+    ),
+    (
+        "a_follower_whose_mappers_are_replaced_takes_over_with_the_new_ones",
+        |ground| Box::pin(replaced_in_follower(ground)),
     ),
 ];
 
@@ -170,6 +176,67 @@ async fn suspended(ground: &Ground) -> Result<()> {
     let spans = receiver.wait_for(|spans| count(spans) >= 2);
     let spans = tokio::time::timeout(PATIENCE, spans).await;
     spans.context("nobody exported the job")?;
+    let ended = second.terminate().await?;
+    ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
+    Ok(())
+}
+
+/// The kubelets of two nodes do not look at a ConfigMap at the same time: the leader never gets the new mapper.
+async fn replaced_in_follower(ground: &Ground) -> Result<()> {
+    let (group, api_version) = ("replicas.example.com", "replicas.example.com/v1");
+    let text = text(ground, &format!("{api_version}/Build")).await?;
+    let other = text.replace("service: Build", "service: Replaced");
+    ensure!(other != text, "{text}");
+    ground
+        .new
+        .establish(&definition(group, "v1", "Build"))
+        .await?;
+    let mut namespace = Namespace::create(ground.new.client(), "replaced-in-follower").await?;
+    let receiver = receiver().await?;
+    let (mut of_leader, mut of_follower) = (Mount::new()?, Mount::new()?);
+    for mount in [&mut of_leader, &mut of_follower] {
+        mount.swap(&[("build.mapper.yaml", text.as_bytes())])?;
+    }
+    let start = async |mount: &Mount| {
+        let directory = mount.path().display().to_string();
+        let options = [&ELECTION[..], &["--mappers", &directory]].concat();
+        replica(ground, "replaced-in-follower", &receiver, &options).await
+    };
+    let first = start(&of_leader).await?;
+    first.leads(PATIENCE).await?;
+    let second = start(&of_follower).await?;
+    let follows =
+        |status: u16, text: &str| status == 200 && text.contains("\"role\":\"follower of");
+    second.readiness(follows).await?;
+
+    // One Build has a Pod that the leader exports, and both are under way when the leader dies.
+    for name in ["one", "two"] {
+        namespace.apply(&build(api_version, name, false)?).await?;
+    }
+    namespace
+        .apply(&pod("pod", (api_version, "Build", "one")))
+        .await?;
+    let pod_span = main_span(&receiver, "pod").await?;
+
+    let digest = |said: &Value| mapper(said, "build")?.get("digest").cloned();
+    let said = mappers(&second, "it has no mapper", |said| digest(said).is_some()).await?;
+    let before = digest(&said);
+    of_follower.swap(&[("build.mapper.yaml", other.as_bytes())])?;
+    let replaced = |said: &Value| digest(said).is_some_and(|digest| Some(digest) != before);
+    mappers(&second, "the follower keeps its mapper", replaced).await?;
+    second.readiness(follows).await?;
+    first.kill()?;
+    second.leads(LEASE * 2).await?;
+
+    // What was under way is mapped by what the follower has loaded, and so is what is new.
+    for name in ["one", "two", "three"] {
+        namespace.apply(&build(api_version, name, true)?).await?;
+        let span = main_span(&receiver, name).await?;
+        ensure!(span.service == "Replaced", "{span:?}");
+    }
+    let one = main_span(&receiver, "one").await?;
+    ensure!(pod_span.parent == one.id, "{pod_span:?} {one:?}");
+    ensure!(pod_span.trace == one.trace, "{pod_span:?} {one:?}");
     let ended = second.terminate().await?;
     ensure!(ended.status.success(), "{}: {}", ended.status, ended.log);
     Ok(())
