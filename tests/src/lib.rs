@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod conventions;
 pub mod embedded;
 pub mod fuzz;
+pub mod guide;
 pub mod helm;
 pub mod host;
 pub mod link;

@@ -22,6 +22,7 @@ mod chart;
 mod comebacks;
 mod faults;
 mod foreign;
+mod guide;
 mod kills;
 mod mappers;
 mod outage;
@@ -97,6 +98,7 @@ fn trials(ground: Option<&Arc<Ground>>) -> anyhow::Result<Vec<Trial>> {
         .iter()
         .chain(comebacks::ALL)
         .chain(faults::ALL)
+        .chain(guide::ALL)
         .chain(mappers::ALL)
         .chain(outage::ALL)
         .chain(processes::ALL)
