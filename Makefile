@@ -106,7 +106,7 @@ chaos: ## 200 kills under load on a real kube-apiserver, 10 minutes without a re
 .PHONY: bench
 bench: ## Speed and size against their targets
 	@tests/kube-apiserver/build.sh >/dev/null
-	$(CARGO) bench --locked --workspace --bench mapping --bench ingest --bench index --bench memory --bench process
+	$(CARGO) bench --locked --workspace --bench mapping --bench ingest --bench index --bench memory --bench process --bench reload
 
 .PHONY: load
 load: ## Memory, start and webhooks of the release binary at ten times a busy cluster (most of an hour)

@@ -2,6 +2,7 @@
 //! are replayed for people too.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use lighthouse_telemetry::mappers::Mappers;
 use lighthouse_telemetry::recording::{Happening, Webhook};
 use lighthouse_telemetry::run::{self, Drained};
 use lighthouse_telemetry::stage::{AFTERWARDS, Setting, Stage};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use crate::outcome::{Outcome, added_annotations, scrape, title};
 use crate::scenario::{Scenario, What};
@@ -19,6 +21,24 @@ use crate::{wait, web};
 
 /// For the host to say something.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For a process that is to use a server.
+///
+/// # Errors
+/// If the system gives no file.
+pub fn kubeconfig(server: &Server) -> Result<NamedTempFile> {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "embedded",
+        "contexts": [{"name": "embedded", "context": {"cluster": "embedded", "user": "nobody"}}],
+        "clusters": [{"name": "embedded", "cluster": {"server": server.url()}}],
+        "users": [{"name": "nobody", "user": {}}],
+    });
+    let mut file = NamedTempFile::new()?;
+    // What is JSON is YAML, too.
+    file.write_all(config.to_string().as_bytes())?;
+    file.flush()?;
+    Ok(file)
+}
 
 /// Something that goes wrong with the API server in the middle of a scenario.
 pub struct Disturbance<'test> {

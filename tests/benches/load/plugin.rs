@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use lighthouse_telemetry::receiver::Receiver;
 use lighthouse_telemetry_tests::process::{KEY, Process};
-use lighthouse_telemetry_tests::{web, webhook};
+use lighthouse_telemetry_tests::{embedded, web, webhook};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -47,16 +47,7 @@ impl Plugin {
         options: &[&str],
     ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
-        let kubeconfig = directory.path().join("kubeconfig");
-        let url = cluster.server.url();
-        std::fs::write(
-            &kubeconfig,
-            format!(
-                "{{apiVersion: v1, kind: Config, current-context: bench, \
-                 contexts: [{{name: bench, context: {{cluster: bench, user: bench}}}}], \
-                 clusters: [{{name: bench, cluster: {{server: '{url}'}}}}], users: [{{name: bench, user: {{}}}}]}}"
-            ),
-        )?;
+        let kubeconfig = embedded::kubeconfig(&cluster.server)?;
         let receiver = Receiver::start(([127, 0, 0, 1], 0).into()).await?;
         let endpoint = receiver.grpc_endpoint();
         let own = directory.path().join("state");
@@ -64,7 +55,7 @@ impl Plugin {
         let process = Process::start_from(
             state.unwrap_or(&own),
             binary,
-            &kubeconfig,
+            kubeconfig.path(),
             &endpoint,
             &arguments,
         )
