@@ -123,51 +123,51 @@ fn describe<'a>(activity: &'a Activity<'a>, span: &mut Span<'a>) {
     let repository =
         label("lighthouse.jenkins-x.io/refs.repo", "repository").or(spec.git_repository.get());
     let branch = label("lighthouse.jenkins-x.io/branch", "branch").or(spec.git_branch.get());
-    span.set("pipeline.owner", owner);
-    span.set("pipeline.repository", repository);
-    span.set("pipeline.branch", branch);
-    span.set(
+    span.add("pipeline.owner", owner);
+    span.add("pipeline.repository", repository);
+    span.add("pipeline.branch", branch);
+    span.add(
         "pipeline.build",
         label("lighthouse.jenkins-x.io/buildNum", "build").or(spec.build.get()),
     );
-    span.set(
+    span.add(
         "pipeline.context",
         label("lighthouse.jenkins-x.io/context", "context").or(spec.context.get()),
     );
-    span.set("event.guid", labels.text("event-GUID"));
-    span.set("jenkins_x.build", &spec.build);
-    span.set("jenkins_x.version", &spec.version);
-    span.set(
+    span.add("event.guid", labels.text("event-GUID"));
+    span.add("jenkins_x.build", &spec.build);
+    span.add("jenkins_x.version", &spec.version);
+    span.add(
         "jenkins_x.build.url",
         without_credentials(spec.build_url.as_str()),
     );
-    span.set(
+    span.add(
         "jenkins_x.build_logs.url",
         without_credentials(spec.build_logs_url.as_str()),
     );
-    span.set("jenkins_x.release_notes.url", &spec.release_notes_url);
+    span.add("jenkins_x.release_notes.url", &spec.release_notes_url);
 
-    span.set("vcs.owner.name", spec.git_owner.get().or(owner));
-    span.set(
+    span.add("vcs.owner.name", spec.git_owner.get().or(owner));
+    span.add(
         "vcs.repository.name",
         spec.git_repository.get().or(repository),
     );
-    span.set(
+    span.add(
         "vcs.repository.url.full",
         spec.git_url.get().and_then(url::repository),
     );
-    span.set("vcs.ref.head.revision", &spec.last_commit);
-    span.set("vcs.ref.base.revision", &spec.base);
+    span.add("vcs.ref.head.revision", &spec.last_commit);
+    span.add("vcs.ref.base.revision", &spec.base);
     // Jenkins X calls the branch of a pull request after its number.
     let branch = spec.git_branch.get();
     let pull = labels
         .text("lighthouse.jenkins-x.io/refs.pull")
         .or_else(|| branch?.strip_prefix("PR-"));
     if let Some(number) = pull {
-        span.set("vcs.change.id", number);
-        span.set("vcs.change.title", &spec.pull_title);
+        span.add("vcs.change.id", number);
+        span.add("vcs.change.title", &spec.pull_title);
     } else if let Some(branch) = branch {
-        span.set("vcs.ref.head.name", branch);
-        span.set("vcs.ref.head.type", "branch");
+        span.add("vcs.ref.head.name", branch);
+        span.add("vcs.ref.head.type", "branch");
     }
 }

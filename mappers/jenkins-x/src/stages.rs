@@ -9,6 +9,8 @@ use crate::resource::{Core, Entry, Preview, Promote, Stage, Status};
 
 /// Adds a span for each entry that has begun, and for each of its parts.
 pub fn add<'a>(tree: &mut SpanTree<'a>, entries: &'a [Entry<'a>]) {
+    let parts = entries.iter().map(|entry| 1 + entry.stage.steps.len());
+    tree.children.reserve(parts.sum());
     for entry in entries {
         match entry.kind.as_str() {
             "Promote" => add_promote(tree, &entry.promote),
@@ -33,9 +35,10 @@ pub fn set_status<'a>(span: &mut Span<'a>, status: Status, text: &'a str, descri
 fn add_stage<'a>(tree: &mut SpanTree<'a>, stage: &'a Stage<'a>) {
     let core = begun_with_its_steps(stage);
     let key = ["stage/", core.name].concat();
-    let Some((place, key)) = add_core(tree, None, key, "stage", &core) else {
+    let Some(place) = add_core(tree, None, key, "stage", &core) else {
         return;
     };
+    let key = key_of(tree, place);
     let mut stopped = false;
     for step in &stage.steps {
         let step = step.core();
@@ -82,9 +85,10 @@ fn add_promote<'a>(tree: &mut SpanTree<'a>, promote: &'a Promote<'a>) {
     let core = promote.core();
     let label = promote.environment.get().unwrap_or(core.name);
     let key = ["promote/", label].concat();
-    let Some((place, key)) = add_core(tree, None, key, "promote", &core) else {
+    let Some(place) = add_core(tree, None, key, "promote", &core) else {
         return;
     };
+    let key = key_of(tree, place);
     if let Some(child) = tree.children.get_mut(place as usize) {
         let span = &mut child.span;
         span.set("jenkins_x.environment", &promote.environment);
@@ -99,7 +103,7 @@ fn add_promote<'a>(tree: &mut SpanTree<'a>, promote: &'a Promote<'a>) {
         "pull request",
         &pull_request.core(),
     );
-    if let Some((part, _)) = added
+    if let Some(part) = added
         && let Some(child) = tree.children.get_mut(part as usize)
     {
         let span = &mut child.span;
@@ -115,7 +119,7 @@ fn add_preview<'a>(tree: &mut SpanTree<'a>, preview: &'a Preview<'a>) {
     let label = preview.environment.get().unwrap_or(core.name);
     let key = ["preview/", label].concat();
     let added = add_core(tree, None, key, "preview", &core);
-    if let Some((place, _)) = added
+    if let Some(place) = added
         && let Some(child) = tree.children.get_mut(place as usize)
     {
         let span = &mut child.span;
@@ -125,7 +129,7 @@ fn add_preview<'a>(tree: &mut SpanTree<'a>, preview: &'a Preview<'a>) {
     }
 }
 
-/// Adds a span for something that has begun, and gives its place and key. What has not begun has none; what never
+/// Adds a span for something that has begun, and gives its place. What has not begun has none; what never
 /// will is told as an event.
 fn add_core<'a>(
     tree: &mut SpanTree<'a>,
@@ -133,7 +137,7 @@ fn add_core<'a>(
     key: String,
     kind: &'static str,
     core: &Core<'a>,
-) -> Option<(u32, String)> {
+) -> Option<u32> {
     if core.status == Status::NotExecuted {
         record_skipped(tree, under, core);
         return None;
@@ -149,7 +153,7 @@ fn add_core<'a>(
     };
     let key = tree.unused_key(key);
     let mut span = Span::new(
-        key.clone(),
+        key,
         if core.name.is_empty() {
             kind
         } else {
@@ -158,10 +162,16 @@ fn add_core<'a>(
         start,
     )
     .until_or_parent(end, above)
-    .with("jenkins_x.kind", kind)
-    .with("jenkins_x.status", core.status_text);
+    .and("jenkins_x.kind", kind)
+    .and("jenkins_x.status", core.status_text);
     set_status(&mut span, core.status, core.status_text, core.description);
-    Some((tree.add_under(under, span), key))
+    Some(tree.add_under(under, span))
+}
+
+/// The key of a span that was added.
+fn key_of(tree: &SpanTree<'_>, place: u32) -> String {
+    let child = tree.children.get(place as usize);
+    child.map_or_else(String::new, |child| child.span.key.to_string())
 }
 
 fn end_of(tree: &SpanTree<'_>, place: Option<u32>) -> Option<Timestamp> {

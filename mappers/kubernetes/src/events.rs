@@ -93,10 +93,10 @@ pub fn record<'a>(
             continue;
         };
         let recorded = SpanEvent::new(["Condition ", kind].concat(), time)
-            .with("type", kind)
-            .with("status", &condition.status)
-            .with("reason", &condition.reason)
-            .with("message", &condition.message);
+            .and("type", kind)
+            .and("status", &condition.status)
+            .and("reason", &condition.reason)
+            .and("message", &condition.message);
         // The scheduler sets its condition and then writes the Event.
         events.push((if kind == "PodScheduled" { 1 } else { 7 }, recorded));
     }
@@ -109,12 +109,12 @@ pub fn record<'a>(
                 continue;
             };
             let recorded = SpanEvent::new("Terminated", time)
-                .with("reason", &ended.reason)
-                .with("exit-code", ended.exit_code)
-                .with("process.exit.code", ended.exit_code)
-                .with("signal", ended.signal.get().filter(|signal| *signal != 0))
-                .with("k8s.container.name", container.name)
-                .with("k8s.container.restart_count", instance.number);
+                .and("reason", &ended.reason)
+                .and("exit-code", ended.exit_code)
+                .and("process.exit.code", ended.exit_code)
+                .and("signal", ended.signal.get().filter(|signal| *signal != 0))
+                .and("k8s.container.name", container.name)
+                .and("k8s.container.restart_count", instance.number);
             events.push((9, recorded));
         }
     }
@@ -129,12 +129,12 @@ pub fn record<'a>(
 fn of_event<'e>(seen: &Seen<'e>) -> SpanEvent<'e> {
     let event = seen.event;
     SpanEvent::new(event.reason.get().unwrap_or("Event"), seen.time)
-        .with("reason", &event.reason)
-        .with("message", &event.message)
-        .with("type", &event.kind)
-        .with("fieldPath", &event.involved.field_path)
-        .with("component", event.component())
-        .with("host", event.host())
-        .with("count", event.occurrences())
-        .with("k8s.container.name", seen.container)
+        .and("reason", &event.reason)
+        .and("message", &event.message)
+        .and("type", &event.kind)
+        .and("fieldPath", &event.involved.field_path)
+        .and("component", event.component())
+        .and("host", event.host())
+        .and("count", event.occurrences())
+        .and("k8s.container.name", seen.container)
 }

@@ -66,8 +66,8 @@ impl<'p> Builder<'_, 'p> {
             [does, " ", name].concat(),
             start,
         )
-        .with("k8s.container.name", name)
-        .with("pod.container.role", self.container.role.as_str())
+        .and("k8s.container.name", name)
+        .and("pod.container.role", self.container.role.as_str())
     }
 
     /// Adds a phase up to this time, from which the next one starts.
@@ -111,11 +111,11 @@ impl<'p> Builder<'_, 'p> {
         let Some(start) = start else { return };
         let mut span = self.span("pull", start);
         let (image, tag) = name_and_tag(container.image);
-        span.set("container.image.name", image);
-        span.set("container.image.tags", tag.map(|tag| vec![tag]));
-        span.set("image.pull.duration", pulled.pulling.map(seconds));
-        span.set("image.pull.waiting", pulled.waiting().map(seconds));
-        span.set("image.size", pulled.size);
+        span.add("container.image.name", image);
+        span.add("container.image.tags", tag.map(|tag| vec![tag]));
+        span.add("image.pull.duration", pulled.pulling.map(seconds));
+        span.add("image.pull.waiting", pulled.waiting().map(seconds));
+        span.add("image.size", pulled.size);
         match end.or(time(container.created)).or(started) {
             Some(end) => self.until(span, end),
             None => self.open(span, Trouble::Pull),
@@ -198,7 +198,7 @@ impl<'p> Builder<'_, 'p> {
     fn restart(&self, number: i64, ended: Timestamp) -> Span<'p> {
         let mut span = self.span("restart", ended);
         span.key = [&span.key, "/", &number.to_string()].concat().into();
-        span.with("k8s.container.restart_count", number)
+        span.and("k8s.container.restart_count", number)
     }
 
     fn run(&self, instance: Instance<'p>, start: Timestamp) -> Span<'p> {
@@ -210,18 +210,18 @@ impl<'p> Builder<'_, 'p> {
                 .into();
         }
         let (image, tag) = name_and_tag(container.image);
-        span.set("container.image.name", image);
-        span.set("container.image.tags", tag.map(|tag| vec![tag]));
-        span.set("k8s.container.restart_count", instance.number);
+        span.add("container.image.name", image);
+        span.add("container.image.tags", tag.map(|tag| vec![tag]));
+        span.add("k8s.container.restart_count", instance.number);
         let id = match instance.ended {
             Some(ended) => Some(&ended.id),
             None => container.status.map(|status| &status.id),
         };
-        span.set("container.id", id.map(|id| without_scheme(id.as_str())));
+        span.add("container.id", id.map(|id| without_scheme(id.as_str())));
         if let Some(ended) = instance.ended {
-            span.set("exit-code", ended.exit_code);
-            span.set("process.exit.code", ended.exit_code);
-            span.set("reason", &ended.reason);
+            span.add("exit-code", ended.exit_code);
+            span.add("process.exit.code", ended.exit_code);
+            span.add("reason", &ended.reason);
             if let Some(reason) = container.failure(ended) {
                 span.fail(reason, how(reason, ended.exit_code.get()));
             }

@@ -38,12 +38,12 @@ pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
     let told = main_span::is_over(pod, &containers);
     let over = told || object.deleted;
     let mut main = Span::main("pod", start)
-        .with("k8s.pod.name", &metadata.name)
-        .with("k8s.pod.uid", &metadata.uid)
-        .with("k8s.namespace.name", &metadata.namespace)
-        .with("k8s.node.name", &pod.spec.node)
-        .with("k8s.pod.status.phase", &pod.status.phase)
-        .with("k8s.pod.status.reason", &pod.status.reason);
+        .and("k8s.pod.name", &metadata.name)
+        .and("k8s.pod.uid", &metadata.uid)
+        .and("k8s.namespace.name", &metadata.namespace)
+        .and("k8s.node.name", &pod.spec.node)
+        .and("k8s.pod.status.phase", &pod.status.phase)
+        .and("k8s.pod.status.reason", &pod.status.reason);
     if let Some((error_type, description)) = main_span::failure(pod, &containers, over) {
         main.fail(error_type, description);
     }
@@ -87,6 +87,7 @@ pub fn map(object: &Object) -> Result<Outcome<'_>, Error> {
         .with_resource("service.namespace", &metadata.namespace)
         .with_diagnostics(diagnostics);
     let end = tree.main.end;
+    tree.children.reserve(children.len());
     for span in children {
         let told = span.end;
         tree.add(span.until_or_parent(told, end));
@@ -130,7 +131,7 @@ fn before_containers<'a>(
                 .and_then(|condition| condition.changed.get())
         });
     let mut schedule =
-        Span::new("schedule", "schedule", created).with("k8s.node.name", &pod.spec.node);
+        Span::new("schedule", "schedule", created).and("k8s.node.name", &pod.spec.node);
     let Some(scheduled) = scheduled else {
         // One that was given its node without the scheduler has no such time.
         if pod.spec.node.is_empty() && touched.is_none() {

@@ -6,6 +6,7 @@
 use crate::contract::{ObjectSource, Precision, Timestamp};
 use crate::read::{Integer, Text, Time};
 use crate::record;
+use crate::scan;
 
 /// All that [`Event`] reads: the fields of an attachment.
 pub const FIELDS: [&str; 15] = [
@@ -161,21 +162,29 @@ impl Event<'_> {
     /// The container it is about: the name in `spec.containers{name}` and the like.
     #[must_use]
     pub fn container(&self) -> Option<&str> {
-        let (_, name) = self.involved.field_path.as_str().split_once('{')?;
-        name.strip_suffix('}').filter(|name| !name.is_empty())
+        let path = self.involved.field_path.as_str().strip_suffix('}')?;
+        let name = path.get(scan::find(path.as_bytes(), 0, [b'{'; 2]) + 1..)?;
+        Some(name).filter(|name| !name.is_empty())
     }
 
     fn time_in_name(&self) -> Option<Timestamp> {
-        let (_, suffix) = self.metadata.name.as_str().rsplit_once('.')?;
-        if !(1..=16).contains(&suffix.len()) || suffix.starts_with('+') {
-            return None;
+        let mut nanoseconds = 0;
+        for (place, byte) in self.metadata.name.as_str().bytes().rev().enumerate() {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' | b'A'..=b'F' => (byte | 0x20) - b'a' + 10,
+                b'.' if place > 0 => {
+                    return Some(Timestamp {
+                        nanoseconds,
+                        precision: Precision::Nanosecond,
+                    });
+                }
+                _ => return None,
+            };
+            // Sixteen digits are 64 bits.
+            nanoseconds |= u64::from(digit).checked_shl(4 * u32::try_from(place).ok()?)?;
         }
-        u64::from_str_radix(suffix, 16)
-            .ok()
-            .map(|nanoseconds| Timestamp {
-                nanoseconds,
-                precision: Precision::Nanosecond,
-            })
+        None
     }
 }
 

@@ -22,6 +22,7 @@ mod mapper;
 pub mod object;
 mod outcome;
 pub mod read;
+mod scan;
 mod span;
 pub mod testing;
 pub mod time;

@@ -6,6 +6,7 @@ use crate::contract::{
     Attribute, Child, Diagnostic, EventKey, Link, LinkTarget, Outcome, Owner, Parent, Precision,
     Span, SpanEvent, SpanKind, SpanStatus, SpanTree, Timestamp, TraceStart,
 };
+use crate::scan;
 use crate::value::{self, IntoAttributeValue};
 
 /// Where the end of a span comes from, if nothing tells it.
@@ -83,6 +84,20 @@ impl<'a> Span<'a> {
         self
     }
 
+    /// With one attribute more, if there is a value. Its key is none of those that the span has already: it is not looked for.
+    #[inline]
+    #[must_use]
+    pub fn and(mut self, key: &'static str, value: impl IntoAttributeValue<'a>) -> Self {
+        value::add(&mut self.attributes, key, value);
+        self
+    }
+
+    /// Adds an attribute, if there is a value. Its key is none of those that the span has already: it is not looked for.
+    #[inline]
+    pub fn add(&mut self, key: &'static str, value: impl IntoAttributeValue<'a>) {
+        value::add(&mut self.attributes, key, value);
+    }
+
     /// Sets an attribute, in place of one of the same key. Does nothing if there is no value.
     pub fn set(&mut self, key: impl Into<Cow<'a, str>>, value: impl IntoAttributeValue<'a>) {
         value::set(&mut self.attributes, key, value);
@@ -135,6 +150,14 @@ impl<'a> SpanEvent<'a> {
         value: impl IntoAttributeValue<'a>,
     ) -> Self {
         value::set(&mut self.attributes, key, value);
+        self
+    }
+
+    /// With one attribute more, if there is a value. Its key is none of those that the event has already: it is not looked for.
+    #[inline]
+    #[must_use]
+    pub fn and(mut self, key: &'static str, value: impl IntoAttributeValue<'a>) -> Self {
+        value::add(&mut self.attributes, key, value);
         self
     }
 }
@@ -235,7 +258,7 @@ impl<'a> SpanTree<'a> {
     /// Adds a span below an earlier child, or below the main span, and gives its place. Ids derive from keys joined by
     /// newlines, so that a key is of one line: names in objects that should not have several lines may have them.
     pub fn add_under(&mut self, under: Option<u32>, mut span: Span<'a>) -> u32 {
-        if span.key.contains('\n') {
+        if scan::has(span.key.as_bytes(), b'\n') {
             span.key = self.unused_key(span.key.replace('\n', " ")).into();
         }
         let place = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
@@ -246,7 +269,10 @@ impl<'a> SpanTree<'a> {
     /// This key, or one made from it if the tree has it already: names in objects need not differ.
     #[must_use]
     pub fn unused_key(&self, key: String) -> String {
-        let used = |key: &str| self.children.iter().any(|child| child.span.key == key);
+        let used = |key: &str| {
+            let mut children = self.children.iter();
+            children.any(|child| scan::same(child.span.key.as_bytes(), key.as_bytes()))
+        };
         if !used(&key) {
             return key;
         }
@@ -263,7 +289,8 @@ impl<'a> SpanTree<'a> {
     pub fn clamp(&mut self) {
         let mut moved = backwards(&self.main);
         clamp_end(&mut self.main);
-        let mut ranges: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
+        let mut ranges: Vec<(Timestamp, Option<Timestamp>)> =
+            Vec::with_capacity(self.children.len());
         for child in &mut self.children {
             let (start, end) = child
                 .under

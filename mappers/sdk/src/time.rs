@@ -42,8 +42,15 @@ impl Timestamp {
         let minute = in_range(pair(n1, n2), 0, 59)?;
         // A leap second counts as the second before it, as in Unix time.
         let second = in_range(pair(s1, s2), 0, 60)?.min(59);
-        let (fraction, precision, zone) = fraction(rest)?;
-        let of_day = hour * 3_600 + minute * 60 + second - offset(zone)?;
+        // So Kubernetes writes nearly all times.
+        let (fraction, precision, ahead) = match rest {
+            b"Z" => (0, Precision::Second, 0),
+            _ => {
+                let (fraction, precision, zone) = fraction(rest)?;
+                (fraction, precision, offset(zone)?)
+            }
+        };
+        let of_day = hour * 3_600 + minute * 60 + second - ahead;
         let seconds = i64::from(days_since_epoch(year, month, day)?) * 86_400 + i64::from(of_day);
         // The last whole second that 64 bits hold, asked for as a checked multiplication takes 128 of them.
         let seconds = u64::try_from(seconds)

@@ -4,6 +4,7 @@
 //! only closed brackets and texts. Text that is no JSON cannot harm, it is merely called so later.
 
 use crate::contract::{Diagnostic, Error};
+use crate::scan;
 
 /// No more than these: the same oddity in each of a thousand elements tells nothing new.
 const ODD: usize = 16;
@@ -174,21 +175,7 @@ impl<'a> Reader<'a> {
     /// Where the next quote or backslash is; beyond the text if there is none.
     #[inline]
     fn end_of_plain(&self, start: usize) -> usize {
-        let bytes = self.text.as_bytes();
-        let mut at = start;
-        while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-            if let Some(place) = first_mark(block) {
-                return at + place;
-            }
-            at += BLOCK;
-        }
-        while let Some(byte) = bytes.get(at) {
-            if matches!(byte, b'"' | b'\\') {
-                break;
-            }
-            at += 1;
-        }
-        at
+        scan::find(self.text.as_bytes(), start, [b'"', b'\\'])
     }
 
     /// A text that cannot be borrowed as it is. It is kept for ever, that is, until the call is over.
@@ -379,44 +366,6 @@ fn starts_with(text: &[u8], start: &[u8]) -> bool {
     let mut rest = rest.iter().zip(start_rest);
     words.all(|(word, start)| u64::from_le_bytes(*word) == u64::from_le_bytes(*start))
         && rest.all(|(byte, start)| byte == start)
-}
-
-/// So many bytes of a text are looked at together.
-#[cfg(target_feature = "simd128")]
-const BLOCK: usize = 16;
-#[cfg(not(target_feature = "simd128"))]
-const BLOCK: usize = 8;
-
-/// The first quote or backslash.
-#[cfg(target_feature = "simd128")]
-#[inline]
-fn first_mark(block: &[u8; BLOCK]) -> Option<usize> {
-    use core::arch::wasm32::{u8x16_bitmask, u8x16_eq, u8x16_splat, u64x2, v128_or};
-    let [low, high] = *block.as_chunks::<8>().0 else {
-        return None;
-    };
-    let bytes = u64x2(u64::from_le_bytes(low), u64::from_le_bytes(high));
-    let marks = v128_or(
-        u8x16_eq(bytes, u8x16_splat(b'"')),
-        u8x16_eq(bytes, u8x16_splat(b'\\')),
-    );
-    let found = u8x16_bitmask(marks);
-    (found != 0).then(|| found.trailing_zeros() as usize)
-}
-
-/// The first quote or backslash.
-#[cfg(not(target_feature = "simd128"))]
-#[inline]
-fn first_mark(block: &[u8; BLOCK]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // The lowest high bit that is set belongs to the first of these bytes.
-    let word = u64::from_le_bytes(*block);
-    let quote = word ^ (ONES * 0x22);
-    let backslash = word ^ (ONES * 0x5c);
-    let found = (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash);
-    let found = found & HIGH;
-    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
 }
 
 /// The character that is escaped here, after its backslash, and what follows it.
