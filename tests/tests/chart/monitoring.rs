@@ -1,6 +1,7 @@
 //! Alerts and dashboard ask for metrics that there are.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use lighthouse_telemetry::mappers::{Mappers, Report};
 use lighthouse_telemetry::metrics::{Exposition, Metrics, Readings};
