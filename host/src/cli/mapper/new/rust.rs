@@ -36,6 +36,7 @@ sdk!(
     "read/reader.rs",
     "read/record.rs",
     "read/tests.rs",
+    "scan.rs",
     "span.rs",
     "testing.rs",
     "time.rs",
