@@ -155,6 +155,39 @@ pub fn command(binary: &Path) -> Command {
     command
 }
 
+/// How [`Process::start_from`] starts it.
+#[must_use]
+pub fn serve(
+    state: &Path,
+    binary: &Path,
+    kubeconfig: &Path,
+    endpoint: &str,
+    arguments: &[impl AsRef<OsStr>],
+) -> Command {
+    let mut serve = command(binary);
+    serve
+        .arg("serve")
+        .args([
+            "--listen-addr",
+            "127.0.0.1:0",
+            "--admin-addr",
+            "127.0.0.1:0",
+        ])
+        .args(["--log-format", "json", "--log-level", "info"])
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .arg("--state-dir")
+        .arg(state)
+        .args(arguments)
+        .env("LIGHTHOUSE_HMAC_KEY", KEY)
+        // As a Pod's manifest gives it; needed where there are several replicas.
+        .env("POD_IP", "127.0.0.1")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .stderr(Stdio::piped());
+    serve
+}
+
 impl Process {
     /// Starts it on free ports of loopback, with our key and a state directory of its own, logging as JSON.
     ///
@@ -184,28 +217,15 @@ impl Process {
         endpoint: &str,
         arguments: &[impl AsRef<OsStr>],
     ) -> Result<Self> {
-        let mut child = command(binary)
-            .arg("serve")
-            .args([
-                "--listen-addr",
-                "127.0.0.1:0",
-                "--admin-addr",
-                "127.0.0.1:0",
-            ])
-            .args(["--log-format", "json", "--log-level", "info"])
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .arg("--state-dir")
-            .arg(state)
-            .args(arguments)
-            .env("LIGHTHOUSE_HMAC_KEY", KEY)
-            // As a Pod's manifest gives it; needed where there are several replicas.
-            .env("POD_IP", "127.0.0.1")
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot run {}", binary.display()))?;
+        Self::of(serve(state, binary, kubeconfig, endpoint, arguments)).await
+    }
+
+    /// Starts what [`serve`] gives, with whatever was added to it.
+    ///
+    /// # Errors
+    /// If it ends or does not say where it listens.
+    pub async fn of(mut serve: Command) -> Result<Self> {
+        let mut child = serve.spawn().context("cannot run the binary")?;
         let mut log = Lines::of(child.stderr.take().context("no standard error")?);
         let mut said = String::new();
         let addresses = tokio::time::timeout(PATIENCE, async {

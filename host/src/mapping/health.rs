@@ -26,6 +26,13 @@ pub struct Health {
     mean: Duration,
 }
 
+/// How long a mapper that keeps others waiting waits after a call, while so many wait for it.
+pub fn rest(took: Duration, waiting: usize) -> Duration {
+    let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+    let turn = PATIENCE / waiting.saturating_add(1);
+    (took * REST).min(turn)
+}
+
 /// What is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
@@ -55,9 +62,7 @@ impl Health {
         if self.points < ILL && !self.rests {
             return None;
         }
-        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-        let turn = PATIENCE / waiting.saturating_add(1);
-        self.rests_until = Some(now + (took * REST).min(turn));
+        self.rests_until = Some(now + rest(took, waiting));
         let news = !self.rests;
         self.rests = true;
         news.then_some(News::Rests)

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::health::{Health, News, REST};
+use super::health::{self, Health, News, REST};
+
+/// Who wanted something so recently is about to want more: between two answers there are gaps, however much there is to do.
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// What is to be mapped, by mapper.
 #[derive(Debug)]
@@ -31,6 +34,10 @@ struct Line<T> {
     health: Health,
     /// The time that its calls took, that of an ill one many times over: who has had least is next.
     had: Duration,
+    /// When it was last called, or a call of it ended.
+    last: Option<Instant>,
+    /// When it will have waited for its last call, if it is ill.
+    paid_at: Option<Instant>,
 }
 
 impl<T> Line<T> {
@@ -40,7 +47,15 @@ impl<T> Line<T> {
             running: 0,
             health: Health::default(),
             had: Duration::ZERO,
+            last: None,
+            paid_at: None,
         }
+    }
+
+    /// Whether it wants nothing, and has not for a while.
+    fn is_idle(&self, now: Instant) -> bool {
+        let recently = self.last.is_some_and(|last| last + MOMENT > now);
+        self.waiting.is_empty() && self.running == 0 && !recently
     }
 }
 
@@ -60,12 +75,15 @@ impl<T> Lines<T> {
 
     /// Puts something into the line of a mapper.
     pub fn push(&self, mapper: &str, item: T) {
+        self.push_at(Instant::now(), mapper, item);
+    }
+
+    fn push_at(&self, now: Instant, mapper: &str, item: T) {
         let mut state = self.state();
         let state = &mut *state;
-        let is_idle = |line: &Line<T>| line.waiting.is_empty() && line.running == 0;
-        if state.lines.get(mapper).is_none_or(is_idle) {
+        if state.lines.get(mapper).is_none_or(|line| line.is_idle(now)) {
             // Time in which it wanted nothing is not made up for.
-            let others = state.lines.values().filter(|line| !is_idle(line));
+            let others = state.lines.values().filter(|line| !line.is_idle(now));
             let least = others.map(|line| line.had).min().unwrap_or_default();
             let line = state.lines.entry(mapper.into()).or_insert_with(Line::new);
             line.had = line.had.max(least);
@@ -107,16 +125,22 @@ impl<T> Lines<T> {
 
     /// What was taken is done.
     pub fn done(&self, mapper: &str, took: Duration, failed: bool) -> Option<News> {
+        self.done_at(Instant::now(), mapper, took, failed)
+    }
+
+    fn done_at(&self, now: Instant, mapper: &str, took: Duration, failed: bool) -> Option<News> {
         let mut state = self.state();
         let line = state.lines.get_mut(mapper)?;
         line.running = line.running.saturating_sub(1);
+        line.last = Some(now);
         let waiting = line.waiting.len();
-        let news = line.health.called(Instant::now(), took, failed, waiting);
-        line.had += if line.health.is_ill() {
-            took * (REST + 1)
+        let news = line.health.called(now, took, failed, waiting);
+        if line.health.is_ill() {
+            line.had += took * (REST + 1);
+            line.paid_at = Some(now + health::rest(took, waiting));
         } else {
-            took
-        };
+            line.had += took;
+        }
         // Others may have waited for this one to end.
         if state.asleep > 0 {
             self.changed.notify_all();
@@ -158,25 +182,37 @@ impl<T> State<T> {
         let may_be_called = |line: &Line<T>| {
             !line.waiting.is_empty()
                 && (room_for_ill || !line.health.is_ill())
-                && line.health.rests_until(now).is_none()
+                && self.held_until(line, now).is_none()
         };
-        let ready = self
-            .lines
-            .iter_mut()
-            .filter(|(_, line)| may_be_called(line));
-        let (mapper, line) = ready.min_by_key(|(_, line)| (line.had, line.running))?;
+        let ready = self.lines.iter().filter(|(_, line)| may_be_called(line));
+        let (mapper, _) = ready.min_by_key(|(_, line)| (line.had, line.running))?;
+        let mapper = Arc::clone(mapper);
+        let line = self.lines.get_mut(&mapper)?;
         let item = line.waiting.pop_front()?;
         line.running += 1;
-        Some((Arc::clone(mapper), item))
+        line.last = Some(now);
+        Some((mapper, item))
     }
 
-    /// When the first rest of a mapper ends that has something to do.
+    /// Until when a mapper is not called, if that is not over: while it rests; and an ill one while others that have had less are
+    /// about to want more, but not for longer than a rest would take.
+    fn held_until(&self, line: &Line<T>, now: Instant) -> Option<Instant> {
+        if !line.health.is_ill() {
+            return None;
+        }
+        let first = |other: &&Line<T>| !other.health.is_ill() && other.had < line.had;
+        let others = self.lines.values().filter(first);
+        let wanted = others.filter_map(|other| other.last).max();
+        let gap_ends = wanted.map(|last| last + MOMENT).min(line.paid_at);
+        let held = gap_ends.max(line.health.rests_until(now));
+        held.filter(|until| *until > now)
+    }
+
+    /// When the first mapper may be called that has something to do and is held.
     fn rest_ends(&self, now: Instant) -> Option<Instant> {
         let lines = self.lines.values();
-        let resting = lines.filter(|line| !line.waiting.is_empty());
-        resting
-            .filter_map(|line| line.health.rests_until(now))
-            .min()
+        let waiting = lines.filter(|line| !line.waiting.is_empty());
+        waiting.filter_map(|line| self.held_until(line, now)).min()
     }
 }
 
@@ -238,8 +274,40 @@ mod tests {
         assert_eq!(lines.of(Health::is_ill), 4);
         assert_eq!(next(&lines, now).as_deref(), Some("quick"));
         assert_eq!(next(&lines, now).as_deref(), Some("quick"));
-        assert_eq!(next(&lines, now).as_deref(), Some("slow"));
         assert_eq!(next(&lines, now), None);
+        let later = now + SLOW;
+        assert_eq!(next(&lines, later).as_deref(), Some("slow"));
+        assert_eq!(next(&lines, later), None);
+    }
+
+    #[test]
+    fn the_slow_do_not_use_the_gaps_between_the_answers_of_others() {
+        let lines = lines();
+        let start = Instant::now();
+        let mut now = start;
+        for _ in 0..20 {
+            lines.push_at(now, "slow", 0);
+        }
+        // One that is slow is known for it after its first call.
+        assert_eq!(next(&lines, now).as_deref(), Some("slow"));
+        lines.done_at(now, "slow", SLOW, false);
+        let mut slow = 0;
+        while now < start + SLOW * 100 {
+            lines.push_at(now, "quick", 0);
+            assert_eq!(next(&lines, now).as_deref(), Some("quick"));
+            lines.done_at(now, "quick", QUICK, false);
+            // Until the answer has been seen to, nothing more of it waits.
+            if next(&lines, now).is_some() {
+                lines.done_at(now, "slow", SLOW, false);
+                slow += 1;
+            }
+            now += MOMENT / 10;
+        }
+        // A twentieth of the time of a call each.
+        assert!((4..=6).contains(&slow), "{slow}");
+        // Whoever is alone waits for nobody.
+        now += MOMENT;
+        assert_eq!(next(&lines, now).as_deref(), Some("slow"));
     }
 
     #[test]
