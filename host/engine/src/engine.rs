@@ -63,7 +63,10 @@ impl Engine {
     pub fn new(limits: Limits) -> Result<Self, EngineError> {
         let setup = |error: wasmtime::Error| EngineError::Setup(format!("{error:#}"));
         let mut config = configuration(&limits);
-        config.allocation_strategy(pool(&limits));
+        // A mapper that is replaced is compiled while others map: it leaves the other processors to them.
+        config
+            .parallel_compilation(false)
+            .allocation_strategy(pool(&limits));
         let (engine, pooled) = match wasmtime::Engine::new(&config) {
             Ok(engine) => (engine, true),
             // A pool reserves address space for all sandboxes at once, which a machine may not grant.
