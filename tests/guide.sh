@@ -1,6 +1,6 @@
 #!/bin/bash
 # Follows docs/mappers.md: runs its blocks of commands of one class as they stand there, each from a folder with a copy of what
-# this checkout has of mappers. A stand-in takes what kubectl is to apply.
+# this checkout has of mappers, and the guide itself. A stand-in takes what kubectl is to apply.
 #
 # Usage: guide.sh rust|javascript PATH-OF-lighthouse-telemetry
 set -euo pipefail
@@ -17,7 +17,7 @@ mkdir "$work/bin" "$work/home"
 ln -s "$program" "$work/bin/lighthouse-telemetry"
 cat >"$work/bin/kubectl" <<'EOF'
 #!/bin/sh
-[ "$*" = "apply --server-side -f -" ] && exec grep --quiet '"kind": "ConfigMap"'
+[ "$*" = "apply --server-side -f -" ] && exec grep --count '^kind: ConfigMap$' # reads to the end
 echo "kubectl is not told what to do: $*" >&2
 exit 1
 EOF
@@ -27,7 +27,7 @@ awk -v class="$class" -v to="$work/block-" '
   /^```$/ { file = "" }
   file { print > file }
 ' docs/mappers.md
-git ls-files -z mappers wit LICENSE | xargs -0 cp --parents --target-directory="$work/home"
+git ls-files -z mappers wit LICENSE docs/mappers.md | xargs -0 cp --parents --target-directory="$work/home"
 
 export PATH=$work/bin:$PATH
 # Whoever follows the guide has no settings of this workspace.
