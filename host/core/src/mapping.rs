@@ -5,10 +5,14 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 pub use crate::key::Key;
 use crate::time::Time;
 pub use crate::time::{Precision, Timestamp};
+
+/// A text of a span: up to 23 bytes are kept in place, and copies of a longer one share it. There are hundreds in a tree.
+pub type Text = SmolStr;
 
 /// What is to be mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,9 +226,9 @@ pub struct Child {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappedSpan {
     /// Identity within the tree; empty for the main span.
-    pub key: String,
+    pub key: Text,
     /// Name, of low cardinality.
-    pub name: String,
+    pub name: Text,
     /// Kind.
     pub kind: SpanKind,
     /// Start.
@@ -295,7 +299,7 @@ impl Attribute {
 #[serde(untagged)]
 pub enum AttributeValue {
     /// Text.
-    Text(String),
+    Text(Text),
     /// Boolean.
     Boolean(bool),
     /// Signed integer.
@@ -303,7 +307,7 @@ pub enum AttributeValue {
     /// Finite number.
     Number(f64),
     /// List of texts.
-    Texts(Vec<String>),
+    Texts(Vec<Text>),
     /// List of booleans.
     Booleans(Vec<bool>),
     /// List of integers.
@@ -314,13 +318,13 @@ pub enum AttributeValue {
 
 impl From<&str> for AttributeValue {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self::Text(text.into())
     }
 }
 
 impl From<String> for AttributeValue {
     fn from(text: String) -> Self {
-        Self::Text(text)
+        Self::Text(text.into())
     }
 }
 
@@ -340,7 +344,7 @@ impl From<i64> for AttributeValue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappedEvent {
     /// Name.
-    pub name: String,
+    pub name: Text,
     /// When.
     pub time: Timestamp,
     /// Attributes.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::identity::{SpanId, TraceId};
-pub use crate::mapping::{Attribute, AttributeValue, SpanKind, SpanStatus};
+pub use crate::mapping::{Attribute, AttributeValue, SpanKind, SpanStatus, Text};
 use crate::time::Time;
 
 /// A finished span.
@@ -19,7 +19,7 @@ pub struct Span {
     /// Its parent; none for the root of a trace.
     pub parent: Option<SpanId>,
     /// Name.
-    pub name: String,
+    pub name: Text,
     /// Kind.
     pub kind: SpanKind,
     /// Start.
@@ -77,7 +77,7 @@ pub struct Scope {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SpanEvent {
     /// Name.
-    pub name: String,
+    pub name: Text,
     /// When.
     pub time: Time,
     /// Attributes.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use lighthouse_telemetry_core::mapping::{
-    Attribute, AttributeValue, MappedSpan, Outcome, SpanStatus, SpanTree,
+    Attribute, AttributeValue, MappedSpan, Outcome, SpanStatus, SpanTree, Text,
 };
 
 use crate::error::BadOutput;
@@ -15,7 +15,7 @@ pub fn accept(outcome: Outcome, limits: &OutputLimits) -> Result<Outcome, BadOut
     match outcome {
         Outcome::NotOurs => Ok(Outcome::NotOurs),
         Outcome::Wait(mut reason) => {
-            Budget::new(limits).text(&mut reason);
+            Budget::new(limits).string(&mut reason);
             Ok(Outcome::Wait(reason))
         }
         Outcome::Spans(mut trees) => {
@@ -45,7 +45,7 @@ fn check(tree: &SpanTree) -> Result<(), BadOutput> {
         return Err(BadOutput::NoService(tree.run.clone()));
     }
     if !tree.main.key.is_empty() {
-        return Err(BadOutput::MainKey(tree.main.key.clone()));
+        return Err(BadOutput::MainKey(tree.main.key.to_string()));
     }
     check_attributes(&tree.main.key, &tree.resource_attributes)?;
     check_span(&tree.main)?;
@@ -82,7 +82,7 @@ fn one_line(text: &str) -> Result<(), BadOutput> {
 
 fn check_span(span: &MappedSpan) -> Result<(), BadOutput> {
     if span.name.is_empty() || span.events.iter().any(|event| event.name.is_empty()) {
-        return Err(BadOutput::NoName(span.key.clone()));
+        return Err(BadOutput::NoName(span.key.to_string()));
     }
     check_attributes(&span.key, &span.attributes)?;
     for event in &span.events {
@@ -158,7 +158,7 @@ impl<'a> Budget<'a> {
         self.cut.spans += tree.children.len() - kept;
         tree.children.truncate(kept);
         for diagnostic in &mut tree.diagnostics {
-            self.text(&mut diagnostic.message);
+            self.string(&mut diagnostic.message);
         }
         std::mem::take(&mut self.cut).say(&mut tree.main);
     }
@@ -166,7 +166,7 @@ impl<'a> Budget<'a> {
     fn span(&mut self, span: &mut MappedSpan) {
         self.text(&mut span.name);
         if let SpanStatus::Error(description) = &mut span.status {
-            self.text(description);
+            self.string(description);
         }
         self.attributes(&mut span.attributes);
         self.cut.events += cut(&mut span.events, usize_of(self.limits.events_per_span));
@@ -218,13 +218,30 @@ impl<'a> Budget<'a> {
         self.cut.attributes += whole - kept;
     }
 
-    fn text(&mut self, text: &mut String) {
-        let limit = usize_of(self.limits.text_bytes).min(self.bytes);
-        if text.len() > limit {
-            text.truncate(text.floor_char_boundary(limit));
-            self.cut.texts += 1;
+    fn text(&mut self, text: &mut Text) {
+        if let Some(kept) = self.take(text) {
+            *text = kept.into();
         }
-        self.bytes -= text.len();
+    }
+
+    fn string(&mut self, text: &mut String) {
+        if let Some(kept) = self.take(text) {
+            *text = kept.to_owned();
+        }
+    }
+
+    /// Takes a text from what is left; gives what is kept of it, if it is not kept whole.
+    fn take<'t>(&mut self, text: &'t str) -> Option<&'t str> {
+        let limit = usize_of(self.limits.text_bytes).min(self.bytes);
+        if text.len() <= limit {
+            self.bytes -= text.len();
+            return None;
+        }
+        let kept = text.get(..text.floor_char_boundary(limit));
+        let kept = kept.unwrap_or_default();
+        self.cut.texts += 1;
+        self.bytes -= kept.len();
+        Some(kept)
     }
 }
 

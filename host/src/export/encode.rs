@@ -92,7 +92,7 @@ fn encode_span(span: &Span) -> WireSpan {
             .map(|parent| parent.bytes().to_vec())
             .unwrap_or_default(),
         flags: FLAGS,
-        name: span.name.clone(),
+        name: span.name.to_string(),
         kind: match span.kind {
             SpanKind::Internal => span::SpanKind::Internal,
             SpanKind::Server => span::SpanKind::Server,
@@ -110,7 +110,7 @@ fn encode_span(span: &Span) -> WireSpan {
             .iter()
             .map(|event| span::Event {
                 time_unix_nano: event.time.nanoseconds(),
-                name: event.name.clone(),
+                name: event.name.to_string(),
                 attributes: encode_attributes(&event.attributes),
                 dropped_attributes_count: 0,
             })
@@ -163,11 +163,11 @@ fn encode_attribute(key: &str, value: &AttributeValue) -> KeyValue {
         })
     }
     let value = match value {
-        AttributeValue::Text(text) => Value::StringValue(text.clone()),
+        AttributeValue::Text(text) => Value::StringValue(text.to_string()),
         AttributeValue::Boolean(boolean) => Value::BoolValue(*boolean),
         AttributeValue::Integer(integer) => Value::IntValue(*integer),
         AttributeValue::Number(number) => Value::DoubleValue(*number),
-        AttributeValue::Texts(texts) => list(texts, Value::StringValue),
+        AttributeValue::Texts(texts) => list(texts, |text| Value::StringValue(text.into())),
         AttributeValue::Booleans(booleans) => list(booleans, Value::BoolValue),
         AttributeValue::Integers(integers) => list(integers, Value::IntValue),
         AttributeValue::Numbers(numbers) => list(numbers, Value::DoubleValue),
@@ -195,7 +195,7 @@ pub(super) mod tests {
             trace_id: TraceKey::object("trace").trace_id(),
             span_id: SpanId::of(uid, "", ""),
             parent: None,
-            name: uid.to_owned(),
+            name: uid.into(),
             kind: SpanKind::Internal,
             start: Time::from_nanoseconds(1_000_000_000),
             end: Time::from_nanoseconds(3_000_000_000),
@@ -253,10 +253,10 @@ pub(super) mod tests {
             Attribute::new("boolean", true),
             Attribute::new("integer", -1),
             Attribute::new("number", AttributeValue::Number(0.5)),
-            Attribute::new("texts", AttributeValue::Texts(vec!["x".to_owned()])),
+            Attribute::new("texts", AttributeValue::Texts(vec!["x".into()])),
         ];
         full.events = vec![SpanEvent {
-            name: "Pulled".to_owned(),
+            name: "Pulled".into(),
             time: Time::from_nanoseconds(2_000_000_000),
             attributes: vec![Attribute::new("reason", "Pulled")],
         }];

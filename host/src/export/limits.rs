@@ -76,7 +76,7 @@ fn shorten(value: &mut AttributeValue, length: usize) {
     };
     for text in texts {
         if let Some((end, _)) = text.char_indices().nth(length) {
-            text.truncate(end);
+            *text = text.get(..end).unwrap_or_default().into();
         }
     }
 }

@@ -15,7 +15,7 @@ fn at(second: u64) -> Time {
 fn attributes(pairs: &[(&str, &str)]) -> Vec<Attribute> {
     let attribute = |(key, value): &(&str, &str)| Attribute {
         key: (*key).into(),
-        value: AttributeValue::Text((*value).to_owned()),
+        value: AttributeValue::Text((*value).into()),
     };
     pairs.iter().map(attribute).collect()
 }
@@ -28,7 +28,7 @@ pub fn run(uid: &str, pairs: &[(&str, &str)], events: &[(&str, u64)]) -> Span {
         trace_id: TraceKey::object(uid).trace_id(),
         span_id: SpanId::of(uid, "", ""),
         parent: None,
-        name: "run".to_owned(),
+        name: "run".into(),
         kind: SpanKind::Server,
         start: at(1_000),
         end: at(1_100),
@@ -37,7 +37,7 @@ pub fn run(uid: &str, pairs: &[(&str, &str)], events: &[(&str, u64)]) -> Span {
         events: events
             .iter()
             .map(|(name, second)| SpanEvent {
-                name: (*name).to_owned(),
+                name: (*name).into(),
                 time: at(*second),
                 attributes: Vec::new(),
             })
@@ -69,8 +69,8 @@ fn mapped(uid: &str, pairs: &[(&str, &str)], end: Option<u64>) -> (SubjectId, Ou
         resource_attributes: Vec::new(),
         parents: Vec::new(),
         main: MappedSpan {
-            key: String::new(),
-            name: "release".to_owned(),
+            key: "".into(),
+            name: "release".into(),
             kind: SpanKind::Server,
             start: time(1_000),
             end: end.map(time),

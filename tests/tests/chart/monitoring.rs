@@ -32,7 +32,7 @@ fn run() -> Span {
         trace_id: TraceKey::object("uid").trace_id(),
         span_id: SpanId::of("uid", "", ""),
         parent: None,
-        name: "release".to_owned(),
+        name: "release".into(),
         kind: SpanKind::Server,
         start: Time::EPOCH,
         end: Time::EPOCH,

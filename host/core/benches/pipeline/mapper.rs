@@ -250,7 +250,7 @@ fn of_pod(
                     from(value, &("container.image.name", &image)),
                     Attribute::new(
                         "container.image.tags",
-                        AttributeValue::Texts(vec!["3.10".to_owned()]),
+                        AttributeValue::Texts(vec!["3.10".into()]),
                     ),
                     Attribute::new("image.pull.duration", AttributeValue::Number(0.796)),
                     Attribute::new("image.pull.waiting", AttributeValue::Number(0.798)),
@@ -263,7 +263,7 @@ fn of_pod(
                     from(value, &("container.image.name", &image)),
                     Attribute::new(
                         "container.image.tags",
-                        AttributeValue::Texts(vec!["3.10".to_owned()]),
+                        AttributeValue::Texts(vec!["3.10".into()]),
                     ),
                     from(
                         value,
@@ -356,8 +356,8 @@ fn tree(service: &str, main: MappedSpan, parents: Vec<Parent>) -> SpanTree {
 
 fn span(key: &str, name: &str, start: Timestamp, end: Option<Timestamp>) -> MappedSpan {
     MappedSpan {
-        key: key.to_owned(),
-        name: name.to_owned(),
+        key: key.into(),
+        name: name.into(),
         kind: SpanKind::Internal,
         start,
         end,
@@ -370,7 +370,7 @@ fn span(key: &str, name: &str, start: Timestamp, end: Option<Timestamp>) -> Mapp
 
 fn event(name: &str, time: Timestamp) -> MappedEvent {
     MappedEvent {
-        name: name.to_owned(),
+        name: name.into(),
         time,
         attributes: Vec::new(),
     }
@@ -379,9 +379,9 @@ fn event(name: &str, time: Timestamp) -> MappedEvent {
 /// An attribute from a field.
 fn from(value: &Value, (key, pointer): &(&str, &str)) -> Attribute {
     let value = match value.pointer(pointer) {
-        Some(Value::String(text)) => AttributeValue::Text(text.clone()),
+        Some(Value::String(text)) => AttributeValue::Text(text.into()),
         Some(Value::Number(number)) => AttributeValue::Integer(number.as_i64().unwrap_or_default()),
-        _ => AttributeValue::Text(String::new()),
+        _ => AttributeValue::Text("".into()),
     };
     Attribute::new(*key, value)
 }

@@ -148,7 +148,7 @@ pub(super) fn spans(assembly: Assembly<'_>) -> Vec<Span> {
         let texts = tree
             .diagnostics
             .iter()
-            .map(|diagnostic| format!("{}: {}", diagnostic.pointer, diagnostic.message))
+            .map(|diagnostic| format!("{}: {}", diagnostic.pointer, diagnostic.message).into())
             .collect();
         marks.push(Attribute::new(
             marks::DIAGNOSTICS,

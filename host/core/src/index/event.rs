@@ -500,7 +500,7 @@ fn synthesised(
         trace_id: own.trace_id,
         span_id: own.span_id,
         parent: None,
-        name: name.to_owned(),
+        name: name.into(),
         kind: SpanKind::Internal,
         start: bounds.start,
         end: bounds.end,

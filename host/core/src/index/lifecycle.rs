@@ -12,8 +12,8 @@ use super::schedule::Deadline;
 use super::subject::{Life, Silence, Subject};
 use crate::identity::{SpanId, TraceKey};
 use crate::mapping::{
-    Attribute, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree, Timestamp,
-    TraceStart,
+    Attribute, MappedSpan, Outcome, OwnerParent, Parent, SpanKind, SpanStatus, SpanTree, Text,
+    Timestamp, TraceStart,
 };
 use crate::marks;
 use crate::object::{Uid, WatchId};
@@ -480,8 +480,8 @@ fn plain_tree(subject: &Subject) -> SpanTree {
             Parent::Root(TraceStart::Subject),
         ],
         main: MappedSpan {
-            key: String::new(),
-            name: reference.kind.kind.to_string(),
+            key: Text::default(),
+            name: Text::from(&*reference.kind.kind),
             kind: SpanKind::Internal,
             start: Timestamp {
                 time: subject.created.unwrap_or_default(),

@@ -6,8 +6,8 @@ use super::*;
 
 fn span(key: &str) -> MappedSpan {
     MappedSpan {
-        key: key.to_owned(),
-        name: "name".to_owned(),
+        key: key.into(),
+        name: "name".into(),
         kind: SpanKind::Internal,
         start: Timestamp::default(),
         end: None,
@@ -75,19 +75,19 @@ fn broken_rules_are_called_by_their_names() {
         BadOutput::NoService(String::new())
     );
     assert_eq!(
-        refused(|tree| tree.main.key = "x".to_owned()),
+        refused(|tree| tree.main.key = "x".into()),
         BadOutput::MainKey("x".to_owned())
     );
     assert_eq!(
-        refused(|tree| tree.children[1].span.key.clear()),
+        refused(|tree| tree.children[1].span.key = "".into()),
         BadOutput::NoKey(1)
     );
     assert_eq!(
-        refused(|tree| tree.children[1].span.key = "a".to_owned()),
+        refused(|tree| tree.children[1].span.key = "a".into()),
         BadOutput::KeyTwice("a".to_owned())
     );
     assert_eq!(
-        refused(|tree| tree.children[1].span.key = "a\nb".to_owned()),
+        refused(|tree| tree.children[1].span.key = "a\nb".into()),
         BadOutput::Newline("a\nb".to_owned())
     );
     assert_eq!(
@@ -102,7 +102,7 @@ fn broken_rules_are_called_by_their_names() {
         }
     );
     assert_eq!(
-        refused(|tree| tree.children[2].span.name.clear()),
+        refused(|tree| tree.children[2].span.name = "".into()),
         BadOutput::NoName("c".to_owned())
     );
     assert_eq!(
@@ -160,7 +160,7 @@ fn what_is_too_much_is_cut_in_order_and_counted() {
             .attributes
             .push(Attribute::new(key, "ééé: too long"));
         tree.children[0].span.events.push(MappedEvent {
-            name: key.to_owned(),
+            name: key.into(),
             time: Timestamp::default(),
             attributes: Vec::new(),
         });

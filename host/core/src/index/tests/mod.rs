@@ -116,8 +116,8 @@ fn time(seconds: u64) -> Timestamp {
 
 fn span(key: &str, name: &str, start: u64, end: Option<u64>) -> MappedSpan {
     MappedSpan {
-        key: key.to_owned(),
-        name: name.to_owned(),
+        key: key.into(),
+        name: name.into(),
         kind: SpanKind::Internal,
         start: time(start),
         end: end.map(time),

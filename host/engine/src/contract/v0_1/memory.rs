@@ -4,7 +4,9 @@
 //! Nothing in it is trusted: each pointer, length and number of a case is checked, and what is taken is charged to what
 //! one call may hand over, so that lists that share memory end somewhere too.
 
-use lighthouse_telemetry_core::mapping::Key;
+use std::ops::Deref;
+
+use lighthouse_telemetry_core::mapping::{Key, Text};
 use wasmtime::{Result, bail};
 
 /// The memory of an instance, for as long as its result is read.
@@ -12,17 +14,22 @@ pub struct Memory<'m, C> {
     bytes: &'m [u8],
     /// Takes so many bytes from what the call may hand over; an error if there is not that much left.
     charge: C,
-    keys: Keys,
+    keys: Known<Key>,
+    values: Known<Text>,
 }
 
-/// Keys that were read before, each at a place that follows from its text. There are few, and they return in each
+/// Texts that were read before, each at a place that follows from its bytes. There are few, and they return in each
 /// attribute: one that is found costs neither an allocation nor a copy.
-struct Keys(Vec<Option<Key>>);
+struct Known<T>(Vec<Option<T>>);
 
-impl Keys {
+impl<T: Clone + Deref<Target = str> + for<'t> From<&'t str>> Known<T> {
     const PLACES: usize = 128;
 
-    fn get(&mut self, text: &[u8]) -> Result<Key> {
+    fn none() -> Self {
+        Self(vec![None; Self::PLACES])
+    }
+
+    fn get(&mut self, text: &[u8]) -> Result<T> {
         let number = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let ends = number(text.first_chunk()) ^ number(text.last_chunk()).rotate_left(16);
         let hash = (ends ^ text.len() as u32).wrapping_mul(0x9e37_79b1) >> 25;
@@ -30,7 +37,7 @@ impl Keys {
             return Ok(str::from_utf8(text)?.into());
         };
         match place {
-            Some(key) if key.as_bytes() == text => Ok(key.clone()),
+            Some(known) if known.as_bytes() == text => Ok(known.clone()),
             place => Ok(place.insert(str::from_utf8(text)?.into()).clone()),
         }
     }
@@ -42,7 +49,8 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
         Self {
             bytes,
             charge,
-            keys: Keys(vec![None; Keys::PLACES]),
+            keys: Known::none(),
+            values: Known::none(),
         }
     }
 
@@ -57,17 +65,35 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
         Ok(slice)
     }
 
-    /// A text.
-    pub fn text(&mut self, record: &[u8], at: usize) -> Result<String> {
+    /// The bytes of a text.
+    fn bytes(&mut self, record: &[u8], at: usize) -> Result<&'m [u8]> {
         let text = self.slice(record, at, 1)?;
         (self.charge)(text.len())?;
-        Ok(str::from_utf8(text)?.to_owned())
+        Ok(text)
     }
 
-    /// A text that returns again and again.
+    /// A text of which there are few.
+    pub fn string(&mut self, record: &[u8], at: usize) -> Result<String> {
+        Ok(str::from_utf8(self.bytes(record, at)?)?.to_owned())
+    }
+
+    /// A text that differs from all others.
+    pub fn text(&mut self, record: &[u8], at: usize) -> Result<Text> {
+        Ok(str::from_utf8(self.bytes(record, at)?)?.into())
+    }
+
+    /// A text that may return.
+    pub fn value(&mut self, record: &[u8], at: usize) -> Result<Text> {
+        let text = self.bytes(record, at)?;
+        if text.len() > Text::INLINE_CAP {
+            return self.values.get(text);
+        }
+        Ok(str::from_utf8(text)?.into())
+    }
+
+    /// A key of an attribute.
     pub fn key(&mut self, record: &[u8], at: usize) -> Result<Key> {
-        let text = self.slice(record, at, 1)?;
-        (self.charge)(text.len())?;
+        let text = self.bytes(record, at)?;
         self.keys.get(text)
     }
 
@@ -88,10 +114,10 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
     }
 
     /// A text that may be missing.
-    pub fn optional_text(&mut self, record: &[u8], at: usize) -> Result<Option<String>> {
+    pub fn optional_string(&mut self, record: &[u8], at: usize) -> Result<Option<String>> {
         match byte(record, at) {
             0 => Ok(None),
-            1 => Ok(Some(self.text(record, at + 4)?)),
+            1 => Ok(Some(self.string(record, at + 4)?)),
             other => no_case(other),
         }
     }

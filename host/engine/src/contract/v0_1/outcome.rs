@@ -56,7 +56,7 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
     fn outcome(&mut self, record: &[u8]) -> Result<Outcome> {
         match byte(record, 0) {
             0 => Ok(Outcome::NotOurs),
-            1 => Ok(Outcome::Wait(self.text(record, 4)?)),
+            1 => Ok(Outcome::Wait(self.string(record, 4)?)),
             2 => Ok(Outcome::Spans(self.list(record, 4, Self::tree)?)),
             other => no_case(other),
         }
@@ -67,14 +67,14 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
             0 => Ok(Rejection::Configuration(self.located(from(record, 4))?)),
             1 => Ok(Rejection::Subject(self.diagnostic(from(record, 4))?)),
             2 => Ok(Rejection::Evaluation(self.located(from(record, 4))?)),
-            3 => Ok(Rejection::Other(self.text(record, 4)?)),
+            3 => Ok(Rejection::Other(self.string(record, 4)?)),
             other => no_case(other),
         }
     }
 
     fn located(&mut self, record: &[u8]) -> Result<Located> {
         Ok(Located {
-            message: self.text(record, 0)?,
+            message: self.string(record, 0)?,
             line: word(record, 8),
             column: word(record, 12),
         })
@@ -82,15 +82,15 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
 
     fn diagnostic(&mut self, record: &[u8]) -> Result<Diagnostic> {
         Ok(Diagnostic {
-            pointer: self.text(record, 0)?,
-            message: self.text(record, 8)?,
+            pointer: self.string(record, 0)?,
+            message: self.string(record, 8)?,
         })
     }
 
     fn tree(&mut self, record: &[u8; TREE]) -> Result<SpanTree> {
         Ok(SpanTree {
-            run: self.text(record, 0)?,
-            service: self.text(record, 8)?,
+            run: self.string(record, 0)?,
+            service: self.string(record, 8)?,
             resource_attributes: self.attributes(record, 16)?,
             parents: self.list(record, 24, Self::parent)?,
             main: self.span(from(record, 32))?,
@@ -116,7 +116,7 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
     fn span(&mut self, record: &[u8]) -> Result<MappedSpan> {
         Ok(MappedSpan {
             key: self.text(record, 0)?,
-            name: self.text(record, 8)?,
+            name: self.value(record, 8)?,
             kind: match byte(record, 16) {
                 0 => SpanKind::Internal,
                 1 => SpanKind::Server,
@@ -134,7 +134,7 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
             status: match byte(record, 64) {
                 0 => SpanStatus::Unset,
                 1 => SpanStatus::Ok,
-                2 => SpanStatus::Error(self.text(record, 68)?),
+                2 => SpanStatus::Error(self.string(record, 68)?),
                 other => return no_case(other),
             },
             attributes: self.attributes(record, 76)?,
@@ -145,7 +145,7 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
 
     fn event(&mut self, record: &[u8; EVENT]) -> Result<MappedEvent> {
         Ok(MappedEvent {
-            name: self.text(record, 0)?,
+            name: self.value(record, 0)?,
             time: timestamp(record, 8)?,
             attributes: self.attributes(record, 24)?,
         })
@@ -158,7 +158,7 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
                 0 => LinkTarget::Event(self.event_key(target)?),
                 1 => LinkTarget::Target(self.target(target)?),
                 2 => LinkTarget::PullRequest(self.pull_request(target)?),
-                3 => LinkTarget::Traceparent(self.text(target, 0)?),
+                3 => LinkTarget::Traceparent(self.string(target, 0)?),
                 other => return no_case(other),
             },
             attributes: self.attributes(record, 64)?,
@@ -173,12 +173,12 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
         Ok(Attribute {
             key: self.key(record, 0)?,
             value: match byte(record, 8) {
-                0 => AttributeValue::Text(self.text(record, 16)?),
+                0 => AttributeValue::Text(self.value(record, 16)?),
                 1 => AttributeValue::Boolean(byte(record, 16) != 0),
                 2 => AttributeValue::Integer(long(record, 16).cast_signed()),
                 3 => AttributeValue::Number(f64::from_bits(long(record, 16))),
                 4 => AttributeValue::Texts(
-                    self.list(record, 16, |memory, text: &[u8; 8]| memory.text(text, 0))?,
+                    self.list(record, 16, |memory, text: &[u8; 8]| memory.value(text, 0))?,
                 ),
                 5 => AttributeValue::Booleans(
                     self.list(record, 16, |_, [boolean]| Ok(*boolean != 0))?,
@@ -200,22 +200,22 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
             0 => Parent::Root(self.trace_start(parent)?),
             1 => Parent::Event(self.event_key(parent)?),
             2 => Parent::Owner(OwnerParent {
-                group: self.optional_text(parent, 0)?,
-                kind: self.optional_text(parent, 12)?,
-                span: self.text(parent, 24)?,
+                group: self.optional_string(parent, 0)?,
+                kind: self.optional_string(parent, 12)?,
+                span: self.string(parent, 24)?,
             }),
             3 => Parent::Remote(Remote {
-                traceparent: self.text(parent, 0)?,
-                tracestate: self.optional_text(parent, 8)?,
+                traceparent: self.string(parent, 0)?,
+                tracestate: self.optional_string(parent, 8)?,
             }),
             4 => Parent::Target(self.target(parent)?),
             5 => Parent::Labelled(LabelMatch {
-                group: self.text(parent, 0)?,
-                kind: self.text(parent, 8)?,
+                group: self.string(parent, 0)?,
+                kind: self.string(parent, 8)?,
                 labels: self.list(parent, 16, |memory, label: &[u8; 16]| {
-                    Ok((memory.text(label, 0)?, memory.text(label, 8)?))
+                    Ok((memory.string(label, 0)?, memory.string(label, 8)?))
                 })?,
-                span: self.text(parent, 24)?,
+                span: self.string(parent, 24)?,
             }),
             other => return no_case(other),
         })
@@ -234,18 +234,18 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
         let key = from(record, 8);
         Ok(match byte(record, 0) {
             0 => EventKey::Delivery {
-                repository: self.text(key, 0)?,
-                guid: self.text(key, 8)?,
+                repository: self.string(key, 0)?,
+                guid: self.string(key, 8)?,
             },
             1 => EventKey::Push {
-                repository: self.text(key, 0)?,
-                reference: self.text(key, 8)?,
-                revision: self.text(key, 16)?,
+                repository: self.string(key, 0)?,
+                reference: self.string(key, 8)?,
+                revision: self.string(key, 16)?,
             },
             2 => EventKey::Change {
-                repository: self.text(key, 0)?,
+                repository: self.string(key, 0)?,
                 number: long(key, 8),
-                revision: self.text(key, 16)?,
+                revision: self.string(key, 16)?,
             },
             other => return no_case(other),
         })
@@ -253,20 +253,20 @@ impl<C: FnMut(usize) -> Result<()>> Memory<'_, C> {
 
     fn pull_request(&mut self, record: &[u8]) -> Result<PullRequest> {
         Ok(PullRequest {
-            provider: self.text(record, 0)?,
-            repository: self.text(record, 8)?,
+            provider: self.string(record, 0)?,
+            repository: self.string(record, 8)?,
             number: long(record, 16),
         })
     }
 
     fn target(&mut self, record: &[u8]) -> Result<Target> {
         Ok(Target {
-            group: self.text(record, 0)?,
-            kind: self.text(record, 8)?,
-            namespace: self.optional_text(record, 16)?,
-            name: self.text(record, 28)?,
-            uid: self.optional_text(record, 36)?,
-            span: self.text(record, 48)?,
+            group: self.string(record, 0)?,
+            kind: self.string(record, 8)?,
+            namespace: self.optional_string(record, 16)?,
+            name: self.string(record, 28)?,
+            uid: self.optional_string(record, 36)?,
+            span: self.string(record, 48)?,
         })
     }
 }
