@@ -1,30 +1,33 @@
 //! Points in time as spans need them: nanoseconds since the Unix epoch, and how exactly they are known.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time: nanoseconds since the Unix epoch, UTC. Years 1970 to 2554.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(u64);
+///
+/// Kept as one more than that: a time that may be missing takes no more memory than one that may not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(NonZeroU64);
 
 impl Time {
     /// The Unix epoch; the earliest time there is.
-    pub const EPOCH: Self = Self(0);
+    pub const EPOCH: Self = Self(NonZeroU64::MIN);
     /// Later than any time that occurs.
-    pub const FAR_FUTURE: Self = Self(u64::MAX);
+    pub const FAR_FUTURE: Self = Self(NonZeroU64::MAX);
 
-    /// The time so many nanoseconds after the epoch.
+    /// The time so many nanoseconds after the epoch; [`Time::FAR_FUTURE`] for `u64::MAX`.
     #[must_use]
     pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
-        Self(nanoseconds)
+        Self(Self::EPOCH.0.saturating_add(nanoseconds))
     }
 
     /// Nanoseconds since the epoch.
     #[must_use]
     pub const fn nanoseconds(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// Reads RFC 3339 text as Kubernetes writes it. `None` for anything else, and for a time before 1970:
@@ -32,7 +35,8 @@ impl Time {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let timestamp: jiff::Timestamp = text.parse().ok()?;
-        u64::try_from(timestamp.as_nanosecond()).ok().map(Self)
+        let nanoseconds = u64::try_from(timestamp.as_nanosecond()).ok()?;
+        Some(Self::from_nanoseconds(nanoseconds))
     }
 
     /// This time and a duration after it; stops at [`Time::FAR_FUTURE`].
@@ -45,15 +49,30 @@ impl Time {
     /// How much later this time is than `earlier`; zero if it is not.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanoseconds().saturating_sub(earlier.nanoseconds()))
+    }
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self::EPOCH
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Time")
+            .field(&self.nanoseconds())
+            .finish()
     }
 }
 
 impl fmt::Display for Time {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+        match jiff::Timestamp::from_nanosecond(i128::from(self.nanoseconds())) {
             Ok(timestamp) => timestamp.fmt(formatter),
-            Err(_) => write!(formatter, "{}ns", self.0),
+            Err(_) => write!(formatter, "{}ns", self.nanoseconds()),
         }
     }
 }

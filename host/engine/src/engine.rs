@@ -42,7 +42,7 @@ pub(crate) struct Shared {
 pub enum Code<'a> {
     /// A WebAssembly component, from anywhere.
     Component(&'a [u8]),
-    /// What [`precompile`](crate::precompile) made of one. This is native code and runs as it is: only for
+    /// What [`precompile`](crate::precompile) made of one. This is native code, and runs as it is: only for
     /// bytes that the build embedded in the executable, never for a file.
     Precompiled(&'a [u8]),
     /// A component, and what [`compile`](crate::compile) made of it. This is native code, too: only for bytes that come from this
@@ -146,7 +146,7 @@ impl Engine {
                     .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
                 (component, bytes)
             }
-            Code::Precompiled(bytes) => (precompiled::load(engine, bytes)?, bytes),
+            Code::Precompiled(bytes) => (precompiled::load_compressed(engine, bytes)?, bytes),
             Code::Compiled { component, native } => {
                 self.check(component)?;
                 (precompiled::load(engine, native)?, component)

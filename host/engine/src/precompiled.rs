@@ -1,6 +1,7 @@
 //! Native code made ahead of time, or in another process. `docs/adr/0003-embedded-native-code.md`
 //! says why an unsafe line is here, and what keeps it sound.
 
+use lz4_flex::block;
 use wasmtime::component::Component;
 use wasmtime::{Config, OutOfMemory};
 
@@ -10,7 +11,7 @@ use crate::error::{LoadError, PrecompileError};
 use crate::limits::Limits;
 
 /// Compiles a component to native code for a target (this machine if there is none), as [`Code::Precompiled`]
-/// takes it. The code runs with engines of the same version and the default [`Limits`] alone.
+/// takes it: compressed, since it is part of an executable. The code runs with engines of the same version and the default [`Limits`] alone.
 ///
 /// # Errors
 /// If the bytes are no component of a contract this host speaks, or there is no compiler for the target.
@@ -26,9 +27,19 @@ pub fn precompile(bytes: &[u8], target: Option<&str>) -> Result<Vec<u8>, Precomp
         };
         config.target(target).map_err(unknown)?;
         let compiler = wasmtime::Engine::new(&config).map_err(unknown)?;
-        return Ok(compile_with(&compiler, bytes)?);
+        return Ok(block::compress_prepend_size(&compile_with(
+            &compiler, bytes,
+        )?));
     }
-    Ok(compile_with(&compiler(&config)?, bytes)?)
+    let native = compile_with(&compiler(&config)?, bytes)?;
+    Ok(block::compress_prepend_size(&native))
+}
+
+/// Takes back what [`precompile`] made.
+pub fn load_compressed(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    let native = block::decompress_size_prepended(bytes);
+    let native = native.map_err(|error| LoadError::OtherCode(error.to_string()))?;
+    load(engine, &native)
 }
 
 /// Compiles a component to native code for this machine, as [`Code::Compiled`] takes it, on the calling thread alone: where memory
@@ -65,10 +76,9 @@ fn refusal(error: &wasmtime::Error) -> LoadError {
 
 /// Takes native code back.
 ///
-/// The bytes must come from [`precompile`] or [`compile`] and be out of anyone's reach since: they are run as they are. The
-/// only caller hands on [`Code::Precompiled`](crate::Code::Precompiled), which is for bytes that the build
-/// embedded in the executable, and [`Code::Compiled`](crate::Code::Compiled), which is for such that this program has made and
-/// knows to be unchanged.
+/// The bytes must come from [`precompile`] or [`compile`] and be out of anyone's reach since: they are run as they are. They are
+/// those of [`Code::Precompiled`](crate::Code::Precompiled), which is for bytes that the build embedded in the executable, and of
+/// [`Code::Compiled`](crate::Code::Compiled), which is for such that this program has made and knows to be unchanged.
 pub fn load(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Component, LoadError> {
     // SAFETY: the caller vouches for the bytes, see above. Code for another version, machine or setting is
     // recognised by wasmtime and refused.

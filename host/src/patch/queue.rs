@@ -79,6 +79,17 @@ impl State {
         }
     }
 
+    /// After a burst, gives back what it took.
+    fn shrink(&mut self) {
+        /// As much may be kept for the next one.
+        const LITTLE: usize = 256;
+        if self.entries.is_empty() && self.entries.capacity() > LITTLE {
+            self.entries.shrink_to(LITTLE);
+            self.urgent.shrink_to(LITTLE);
+            self.patient.shrink_to(LITTLE);
+        }
+    }
+
     fn end_pauses(&mut self, now: Instant) {
         while let Some(first) = self.paused.first_entry() {
             if first.key().0 > now {
@@ -218,6 +229,7 @@ impl Queue {
         match next {
             None => {
                 state.entries.remove(object);
+                state.shrink();
             }
             Some(annotate) => {
                 if let Some(entry) = state.entries.get_mut(object) {

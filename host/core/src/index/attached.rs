@@ -138,7 +138,7 @@ impl AttachedObjects {
         };
         if self.entries.len() == self.entries.capacity() {
             // By less than to the double: what is not used is paid for all the same.
-            self.entries.reserve_exact(self.entries.len() / 4 + 1);
+            self.entries.reserve_exact(self.entries.len() / 8 + 1);
         }
         let entry = Entry {
             key,

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use arcstr::ArcStr;
+
 use crate::object::{GroupKind, Object};
 
 /// Fewer texts are not worth looking through. More would be worth forgetting: each that is left behind keeps a page.
@@ -12,9 +14,10 @@ const FEW: usize = 64;
 /// Between key and value; neither labels nor annotation keys hold it.
 const BETWEEN: char = '\0';
 
-/// Keys and values, by key. Each pair is one text: objects that have a label in common mostly have its value in common too.
+/// Keys and values, by key. Each pair is one text: objects that have a label in common mostly have its value in common too. An
+/// object has twenty of them: they are kept as pointers that take no more than one.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Pairs(Box<[Arc<str>]>);
+pub(super) struct Pairs(Box<[ArcStr]>);
 
 impl Pairs {
     /// All keys and values.
@@ -33,6 +36,7 @@ impl Pairs {
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     known: HashSet<Arc<str>>,
+    pairs: HashSet<ArcStr>,
     /// How many there may be before those that nobody uses any more are looked for.
     limit: usize,
     /// Of how many objects they were, at most, since then.
@@ -56,9 +60,15 @@ impl Texts {
 
     fn pairs(&mut self, texts: &BTreeMap<Arc<str>, Arc<str>>) -> Pairs {
         let pairs = texts.iter().map(|(key, value)| {
-            let mut pair = format!("{key}{BETWEEN}{value}").into();
-            self.share(&mut pair);
-            pair
+            let pair = format!("{key}{BETWEEN}{value}");
+            match self.pairs.get(pair.as_str()) {
+                Some(known) => ArcStr::clone(known),
+                None => {
+                    let pair = ArcStr::from(pair);
+                    self.pairs.insert(ArcStr::clone(&pair));
+                    pair
+                }
+            }
         });
         Pairs(pairs.collect())
     }
@@ -82,17 +92,21 @@ impl Texts {
         (self.pairs(&object.labels), self.pairs(&object.annotations))
     }
 
-    /// Forgets what nobody uses any more, once there is twice as much as the last time, or half as many objects.
+    /// Forgets what nobody uses any more, once there is a quarter more than the last time, or half as many objects.
     pub(super) fn sweep(&mut self, objects: usize) {
         self.most = self.most.max(objects);
-        let few = self.known.len() < FEW;
-        if few || (self.known.len() < self.limit && objects >= self.most / 2) {
+        let count = self.known.len() + self.pairs.len();
+        if count < FEW || (count < self.limit && objects >= self.most / 2) {
             return;
         }
         self.known.retain(|text| Arc::strong_count(text) > 1);
-        self.limit = 2 * self.known.len();
+        self.pairs
+            .retain(|pair| ArcStr::strong_count(pair) != Some(1));
+        let quarter_more = |count| count + count / 4;
+        self.limit = quarter_more(self.known.len() + self.pairs.len());
         self.most = objects;
-        self.known.shrink_to(self.limit);
+        self.known.shrink_to(quarter_more(self.known.len()));
+        self.pairs.shrink_to(quarter_more(self.pairs.len()));
     }
 }
 
