@@ -89,7 +89,7 @@ fuzz: $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz ## Each fuzz targe
 	  mkdir -p "$$found"; \
 	  RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$(TARGET_DIR)/fuzz $< run --fuzz-dir fuzz --sanitizer none --codegen-units 16 "$$target" \
 	    "$$found" "$(CURDIR)/fuzz/corpus/$$target" -- \
-	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -print_final_stats=1; \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=20 -print_final_stats=1 || exit 1; \
 	done
 
 $(TARGET_DIR)/tools/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz:
@@ -100,7 +100,7 @@ chaos: ## 200 kills under load on a real kube-apiserver, 10 minutes without a re
 	@tests/kube-apiserver/build.sh >/dev/null
 	@export CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_OUTAGE_SECONDS=$${CHAOS_OUTAGE_SECONDS:-600}; \
 	for tests in killed what_the_cluster chaos; do \
-	  $(CARGO) test --locked --workspace --test kubernetes -- $$tests; \
+	  $(CARGO) test --locked --workspace --test kubernetes -- $$tests || exit 1; \
 	done
 
 .PHONY: bench

@@ -1,11 +1,12 @@
 //! The Pod's Events, and the span events of its main span: every Event, termination and condition.
 
 use span_mapper_sdk::event::{self, Event};
+use span_mapper_sdk::object::Condition;
 use span_mapper_sdk::{Diagnostic, Object, Span, SpanEvent, Timestamp, read};
 
 use crate::container::Container;
 use crate::main_span::deletion_requested;
-use crate::resource::Pod;
+use crate::resource::{Pod, Terminated};
 
 /// An Event and when it happened first.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Seen<'e> {
     pub time: Timestamp,
     /// The container it is about.
     pub container: Option<&'e str>,
+    /// Its place among those of the same time.
+    rank: u8,
     pub event: &'e Event<'e>,
 }
 
@@ -63,17 +66,26 @@ pub fn in_order<'e>(events: &'e [Event<'e>]) -> Vec<Seen<'e>> {
             Some(Seen {
                 time: event.started()?,
                 container: event.container(),
+                rank: event::rank(event.reason.as_str()),
                 event,
             })
         })
         .collect();
-    seen.sort_by_key(|seen| (seen.time.nanoseconds, event::rank(seen.reason())));
+    seen.sort_by_key(|seen| (seen.time.nanoseconds, seen.rank));
     seen
 }
 
 /// The first Event of a reason, whatever it is about.
 pub fn first<'s, 'e>(seen: &'s [Seen<'e>], reason: &str) -> Option<&'s Seen<'e>> {
     seen.iter().find(|seen| seen.reason() == reason)
+}
+
+/// What is to be recorded. It is put in order before it is made a span event, which is larger.
+enum Told<'s, 'a> {
+    Event(&'s Seen<'a>),
+    Condition(&'a str, &'a Condition<'a>),
+    Ended(&'s Container<'a>, i64, &'a Terminated<'a>),
+    DeletionRequested,
 }
 
 /// Records every Event, termination and condition on the main span, in order of time.
@@ -83,47 +95,50 @@ pub fn record<'a>(
     containers: &[Container<'a>],
     seen: &[Seen<'a>],
 ) {
-    let mut events: Vec<(u8, SpanEvent<'a>)> =
-        Vec::with_capacity(seen.len() + 2 * containers.len());
+    let mut told: Vec<(Timestamp, u8, Told<'_, 'a>)> =
+        Vec::with_capacity(seen.len() + 2 * containers.len() + pod.status.conditions.len());
     for seen in seen {
-        events.push((event::rank(seen.reason()), of_event(seen)));
+        told.push((seen.time, seen.rank, Told::Event(seen)));
     }
     for condition in &pod.status.conditions {
-        let (Some(time), Some(kind)) = (condition.changed.get(), condition.kind.get()) else {
-            continue;
-        };
-        let recorded = SpanEvent::new(["Condition ", kind].concat(), time)
-            .and("type", kind)
-            .and("status", &condition.status)
-            .and("reason", &condition.reason)
-            .and("message", &condition.message);
-        // The scheduler sets its condition and then writes the Event.
-        events.push((if kind == "PodScheduled" { 1 } else { 7 }, recorded));
+        if let (Some(time), Some(kind)) = (condition.changed.get(), condition.kind.get()) {
+            // The scheduler sets its condition and then writes the Event.
+            let rank = if kind == "PodScheduled" { 1 } else { 7 };
+            told.push((time, rank, Told::Condition(kind, condition)));
+        }
     }
     for container in containers {
         for instance in container.instances() {
-            let Some(ended) = instance.ended else {
-                continue;
-            };
-            let Some(time) = ended.finished() else {
-                continue;
-            };
-            let recorded = SpanEvent::new("Terminated", time)
+            if let Some(ended) = instance.ended
+                && let Some(time) = ended.finished()
+            {
+                told.push((time, 9, Told::Ended(container, instance.number, ended)));
+            }
+        }
+    }
+    if let Some(time) = deletion_requested(pod) {
+        told.push((time, 10, Told::DeletionRequested));
+    }
+    told.sort_by_key(|(time, rank, _)| (time.nanoseconds, *rank));
+    span.events.reserve(told.len());
+    for (time, _, told) in told {
+        span.events.push(match told {
+            Told::Event(seen) => of_event(seen),
+            Told::Condition(kind, condition) => SpanEvent::new(["Condition ", kind].concat(), time)
+                .and("type", kind)
+                .and("status", &condition.status)
+                .and("reason", &condition.reason)
+                .and("message", &condition.message),
+            Told::Ended(container, number, ended) => SpanEvent::new("Terminated", time)
                 .and("reason", &ended.reason)
                 .and("exit-code", ended.exit_code)
                 .and("process.exit.code", ended.exit_code)
                 .and("signal", ended.signal.get().filter(|signal| *signal != 0))
                 .and("k8s.container.name", container.name)
-                .and("k8s.container.restart_count", instance.number);
-            events.push((9, recorded));
-        }
+                .and("k8s.container.restart_count", number),
+            Told::DeletionRequested => SpanEvent::new("Deletion requested", time),
+        });
     }
-    if let Some(time) = deletion_requested(pod) {
-        events.push((10, SpanEvent::new("Deletion requested", time)));
-    }
-    events.sort_by_key(|(rank, event)| (event.time.nanoseconds, *rank));
-    span.events
-        .extend(events.into_iter().map(|(_, event)| event));
 }
 
 fn of_event<'e>(seen: &Seen<'e>) -> SpanEvent<'e> {

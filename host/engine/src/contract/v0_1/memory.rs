@@ -4,6 +4,7 @@
 //! Nothing in it is trusted: each pointer, length and number of a case is checked, and what is taken is charged to what
 //! one call may hand over, so that lists that share memory end somewhere too.
 
+use std::cell::Cell;
 use std::ops::Deref;
 
 use lighthouse_telemetry_core::mapping::{Key, Text};
@@ -14,31 +15,56 @@ pub struct Memory<'m, C> {
     bytes: &'m [u8],
     /// Takes so many bytes from what the call may hand over; an error if there is not that much left.
     charge: C,
-    keys: Known<Key>,
-    values: Known<Text>,
+    known: Known,
 }
 
-/// Texts that were read before, each at a place that follows from its bytes. There are few, and they return in each
-/// attribute: one that is found costs neither an allocation nor a copy.
-struct Known<T>(Vec<Option<T>>);
+thread_local! {
+    /// Between two calls, whatever mapper they are of: texts are all that is in it.
+    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+}
 
-impl<T: Clone + Deref<Target = str> + for<'t> From<&'t str>> Known<T> {
-    const PLACES: usize = 128;
+/// Texts that were read before.
+#[derive(Default)]
+struct Known {
+    keys: Table<Key>,
+    values: Table<Text>,
+}
 
+impl Known {
     fn none() -> Self {
-        Self(vec![None; Self::PLACES])
+        Self {
+            keys: Table(vec![None; PLACES]),
+            values: Table(vec![None; PLACES]),
+        }
     }
+}
 
+/// Texts, each at a place that follows from its bytes. There are few, and they return in each attribute: one that is found
+/// costs neither an allocation nor a copy.
+struct Table<T>(Vec<Option<T>>);
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+const PLACES: usize = 128;
+
+/// What is longer is not kept between calls.
+const LONG: usize = 256;
+
+impl<T: Clone + Deref<Target = str> + for<'t> From<&'t str>> Table<T> {
     fn get(&mut self, text: &[u8]) -> Result<T> {
         let number = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes));
         let ends = number(text.first_chunk()) ^ number(text.last_chunk()).rotate_left(16);
         let hash = (ends ^ text.len() as u32).wrapping_mul(0x9e37_79b1) >> 25;
-        let Some(place) = self.0.get_mut(hash as usize) else {
-            return Ok(str::from_utf8(text)?.into());
-        };
-        match place {
-            Some(known) if known.as_bytes() == text => Ok(known.clone()),
-            place => Ok(place.insert(str::from_utf8(text)?.into()).clone()),
+        match self.0.get_mut(hash as usize) {
+            Some(Some(known)) if known.as_bytes() == text => Ok(known.clone()),
+            Some(place) if text.len() <= LONG => {
+                Ok(place.insert(str::from_utf8(text)?.into()).clone())
+            }
+            _ => Ok(str::from_utf8(text)?.into()),
         }
     }
 }
@@ -49,8 +75,7 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
         Self {
             bytes,
             charge,
-            keys: Known::none(),
-            values: Known::none(),
+            known: KNOWN.take().unwrap_or_else(Known::none),
         }
     }
 
@@ -86,7 +111,7 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
     pub fn value(&mut self, record: &[u8], at: usize) -> Result<Text> {
         let text = self.bytes(record, at)?;
         if text.len() > Text::INLINE_CAP {
-            return self.values.get(text);
+            return self.known.values.get(text);
         }
         Ok(str::from_utf8(text)?.into())
     }
@@ -94,7 +119,7 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
     /// A key of an attribute.
     pub fn key(&mut self, record: &[u8], at: usize) -> Result<Key> {
         let text = self.bytes(record, at)?;
-        self.keys.get(text)
+        self.known.keys.get(text)
     }
 
     /// A list of elements of which each takes `SIZE` bytes in the mapper's memory.
@@ -120,6 +145,12 @@ impl<'m, C: FnMut(usize) -> Result<()>> Memory<'m, C> {
             1 => Ok(Some(self.string(record, at + 4)?)),
             other => no_case(other),
         }
+    }
+}
+
+impl<C> Drop for Memory<'_, C> {
+    fn drop(&mut self) {
+        KNOWN.set(Some(std::mem::take(&mut self.known)));
     }
 }
 
